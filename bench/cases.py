@@ -1,0 +1,155 @@
+"""
+The cases: what is asked of every program, and how good lbtwist wants to be.
+
+Values only; L{bench.load} and L{bench.idle} do what they say.
+"""
+
+from __future__ import annotations
+
+import attr
+
+from bench.origin import LARGE, SMALL
+
+
+@attr.frozen
+class Figure:
+    """
+    One column of a table.
+
+    @ivar heading: with C{{unit}} where the case's unit of work goes.
+    @ivar digits: after the decimal point.
+    @ivar scale: what is printed is the figure divided by this.
+    """
+
+    heading: str
+    digits: int
+    scale: float = 1.0
+
+
+FIGURES = {
+    "cpu": Figure("CPU us/{unit}", 2),
+    "user": Figure("user", 2),
+    "system": Figure("system", 2),
+    "rate": Figure("requests/s", 0),
+    "bytes": Figure("MB/s", 1, 1e6),
+    "p99": Figure("p99 ms", 2),
+    "busy": Figure("busy %", 0, 0.01),
+    "opened": Figure("opened", 0),
+    "pss": Figure("PSS B/connection", 0),
+    "rss": Figure("RSS B/connection", 0),
+    "base": Figure("RSS MB at first", 1, 1e6),
+}
+
+
+@attr.frozen
+class Goal:
+    """
+    How good lbtwist wants to be.
+
+    @ivar peer: whom it is compared with; C{""} if C{limit} is a figure, not a ratio.
+    @ivar least: whether C{limit} is the least, not the most.
+    """
+
+    limit: float
+    peer: str = ""
+    least: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a measured value is good enough."""
+        return value >= self.limit if self.least else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'>=' if self.least else '<='} {self.limit:g}"
+
+
+@attr.frozen
+class Case:
+    """
+    One thing that is measured.
+
+    @ivar figure: the name in L{FIGURES} of what goals and ratios are about.
+    @ivar unit: what CPU time is divided by.
+    @ivar units: how many of them a request is.
+    @ivar path: what is asked for.
+    @ivar length: of the answer's body, in bytes.
+    @ivar closes: every request has a client connection of its own.
+    @ivar connections: of clients at once.
+    @ivar columns: names in L{FIGURES}, in the order of the table.
+    """
+
+    name: str
+    title: str
+    mode: str
+    figure: str
+    goals: tuple[Goal, ...]
+    path: str = "/small"
+    length: int = len(SMALL)
+    closes: bool = False
+    unit: str = "request"
+    units: int = 1
+    connections: int = 32
+    columns: tuple[str, ...] = (
+        "cpu", "user", "system", "rate", "bytes", "p99", "busy", "opened",
+    )  # fmt: skip
+
+
+#: Idle connections that are open at the two times memory is read.
+FEW, MANY = 1000, 3000
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(
+            "http-small",
+            "kept connections, 96-byte answers",
+            "http",
+            "cpu",
+            (Goal(2.2, "haproxy"), Goal(1.0, "envoy"), Goal(1.0, "caddy")),
+        ),
+        Case(
+            "http-large",
+            "kept connections, 1 MiB answers",
+            "http",
+            "bytes",
+            (Goal(0.8, "haproxy", least=True),),
+            path="/large",
+            length=LARGE,
+        ),
+        Case(
+            "http-connections",
+            "a new client connection for every request, 96-byte answers",
+            "http",
+            "cpu",
+            (Goal(3.0, "haproxy"),),
+            closes=True,
+        ),
+        Case(
+            "tcp-small",
+            "small messages through mode tcp; an HTTP request is one, its 96-byte answer another",
+            "tcp",
+            "cpu",
+            (Goal(1.6, "haproxy"),),
+            unit="message",
+            units=2,
+        ),
+        Case(
+            "tcp-large",
+            "1 MiB answers through mode tcp",
+            "tcp",
+            "bytes",
+            (Goal(0.9, "haproxy", least=True),),
+            path="/large",
+            length=LARGE,
+        ),
+        Case(
+            "idle-memory",
+            f"memory from {FEW} to {MANY} idle client connections, each after one request",
+            "http",
+            "pss",
+            (Goal(5 * 1024),),
+            unit="connection",
+            connections=MANY,
+            columns=("pss", "rss", "base"),
+        ),
+    )
+}

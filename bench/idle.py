@@ -1,0 +1,128 @@
+"""
+The case that counts memory: thousands of clients that made one request each,
+and now only stay.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.cases import FEW, MANY, Case
+from bench.load import Bench, Outcome, Sample, checkAnswers, checkLog, say
+from bench.origin import SMALL
+from bench.programs import Program, Running
+from bench.system import NotStarted, memory
+
+#: Seconds until a program has done what it does after a request.
+SETTLE = 0.5
+
+#: Seconds all the connections of one round may take.
+LIMIT = 30.0
+
+REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
+
+
+class Crowd:
+    """
+    Idle clients of one port.
+
+    @ivar clients: their sockets.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.clients: list[socket.socket] = []
+        self._port = port
+        self._end = time.monotonic() + LIMIT
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        for client in self.clients:
+            client.close()
+
+    def growTo(self, count: int) -> None:
+        """
+        Connect until there are so many; each makes its request.
+
+        @raise OSError: if one did not get its answer.
+        """
+        while len(self.clients) < count:
+            if time.monotonic() > self._end:
+                raise OSError(f"only {len(self.clients)} connections in {LIMIT:.0f} s")
+            client = socket.create_connection(("127.0.0.1", self._port), timeout=5)
+            self.clients.append(client)
+            client.sendall(REQUEST)
+            answer = b""
+            while not answer.endswith(SMALL):
+                data = client.recv(4096)
+                if not data:
+                    raise OSError(f"connection {len(self.clients)} was closed: {answer[:200]!r}")
+                answer += data
+
+    def left(self) -> int:
+        """How many of them were closed by the other side, or were told something."""
+        poll = select.poll()
+        for client in self.clients:
+            poll.register(client, select.POLLIN)
+        return len(poll.poll(0))
+
+
+def measure(case: Case, running: Running, outcome: Outcome) -> None:
+    """One round with one program: its sample, and what is wrong with it."""
+    outcome.problems += checkAnswers(case, running)
+    base = memory(running.pid)
+    with Crowd(running.port) as crowd:
+        crowd.growTo(FEW)
+        time.sleep(SETTLE)
+        few = memory(running.pid)
+        crowd.growTo(MANY)
+        time.sleep(SETTLE)
+        many = memory(running.pid)
+        left = crowd.left()
+    problems = (f"{left} of {MANY} connections were closed",) if left else ()
+    figures = {
+        "pss": (many.pss - few.pss) / (MANY - FEW),
+        "rss": (many.rss - few.rss) / (MANY - FEW),
+        "base": float(base.rss),
+    }
+    outcome.samples.append(Sample(figures, problems))
+    say(f"    {running.program.name:<8} {figures['pss']:.0f} bytes per connection")
+    asked = running.asked + MANY
+    outcome.problems += checkLog(case, running.end(), asked, ())
+
+
+def runIdle(bench: Bench, case: Case, programs: Sequence[Program]) -> dict[str, Outcome]:
+    """
+    Every round begins with new processes: memory that was freed is not counted
+    against the next connections.
+
+    @return: by the names of the programs that can do this case.
+    """
+    able = [program for program in programs if case.mode in program.modes]
+    outcomes = {program.name: Outcome() for program in able}
+    for number in range(1, bench.rounds + 1):
+        say(f"  {case.name}, round {number} of {bench.rounds}")
+        for program in able:
+            outcome = outcomes[program.name]
+            if outcome.failure:
+                continue
+            with ExitStack() as stack:
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+                place = directory / program.name
+                try:
+                    running = stack.enter_context(
+                        Running(program, case.mode, bench.origin, place, bench.placement)
+                    )
+                    measure(case, running, outcome)
+                except NotStarted as error:
+                    outcome.failure = str(error)
+                except OSError as error:
+                    outcome.problems.append(f"round {number}: {error}")
+    return outcomes

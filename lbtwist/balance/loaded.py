@@ -1,0 +1,263 @@
+"""
+Balancers that look at what the servers have to do: C{leastconn}, C{random},
+C{peak-ewma}.
+
+They read what is active and never count it: that is the pool's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+from math import exp, inf
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attr
+from zope.interface import implementer
+
+from lbtwist.balance.scheduled import NoOptions, Servers
+from lbtwist.interfaces import IBalancer, IExchangeObserver
+from lbtwist.options import Integer, Time, option
+from lbtwist.server import Server
+
+if TYPE_CHECKING:
+    from lbtwist.exchange import Exchange
+    from lbtwist.registry import Context
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """
+    What is derived of a tuple of servers, for the last four tuples by identity:
+    while one exchange avoids the servers it tried, the others still see them all.
+    """
+
+    __slots__ = ("_derive", "_kept")
+
+    def __init__(self, derive: Callable[[Servers], T]) -> None:
+        self._derive = derive
+        self._kept: list[tuple[Servers, T]] = []
+
+    def __call__(self, servers: Servers) -> T:
+        kept = self._kept
+        for place, (known, value) in enumerate(kept):
+            if known is servers:
+                kept.insert(0, kept.pop(place))
+                return value
+        value = self._derive(servers)
+        kept.insert(0, (servers, value))
+        del kept[4:]
+        return value
+
+
+class _Circle:
+    """
+    Servers to be looked at in turn.
+
+    @ivar twice: the servers, and again, so that a slice begins anywhere.
+    @ivar after: the place after each server.
+    @ivar idle: the load of the heaviest server when idle; there is no lower one.
+    """
+
+    __slots__ = ("after", "idle", "twice")
+
+    def __init__(self, servers: Servers) -> None:
+        self.twice = servers + servers
+        self.after = {server: place for place, server in enumerate(servers, 1)}
+        self.idle = 1 / max(server.weight for server in servers)
+
+
+@implementer(IBalancer)
+class LeastConn:
+    """
+    C{leastconn}: the server with the least M{(active + 1) / weight}; of several,
+    the next one after that chosen last, so idle servers are used in turn.
+
+    A choice looks at every server, M{O(n)}, but ends at the first that nothing
+    can beat.
+    """
+
+    Options = NoOptions
+
+    def __init__(self, options: NoOptions, context: Context) -> None:
+        self._servers: Servers = ()
+        self._circles = Kept(_Circle)
+        self._turn = 0
+
+    def choose(self, servers: Servers, exchange: Exchange) -> Server:
+        if servers is not self._servers:
+            self._servers = servers
+            self._circle = self._circles(servers)
+            self._turn %= len(servers)
+        circle = self._circle
+        turn = self._turn
+        idle = circle.idle
+        least = inf
+        for server in circle.twice[turn : turn + len(servers)]:
+            load = (server.active + 1) / server.weight
+            if load < least:
+                chosen = server
+                if load <= idle:
+                    break
+                least = load
+        self._turn = circle.after[chosen]
+        return chosen
+
+
+class _Lots:
+    """Draws servers by weight, as places in the tuple it was made of."""
+
+    __slots__ = ("_ends", "_random")
+
+    def __init__(self, servers: Servers, random: Callable[[], float]) -> None:
+        self._ends = list(accumulate(server.weight for server in servers))
+        self._random = random
+
+    def draw(self) -> int:
+        ends = self._ends
+        return bisect_right(ends, int(self._random() * ends[-1]))
+
+    def drawOther(self, place: int) -> int:
+        """@return: a place that is not C{place}; there must be one."""
+        ends = self._ends
+        start = ends[place - 1] if place else 0
+        weight = ends[place] - start
+        lot = int(self._random() * (ends[-1] - weight))
+        return bisect_right(ends, lot if lot < start else lot + weight)
+
+
+@implementer(IBalancer)
+class Random:
+    """
+    C{random}: draws servers by weight and takes the one with the least
+    M{(active + 1) / weight}. Two draws avoid the busiest server nearly as well as
+    looking at all (M. Mitzenmacher, "The Power of Two Choices in Randomized Load
+    Balancing", 2001) and cost the same for any number of servers.
+
+    No draw is spent on the server that is already held, so of two servers the
+    less loaded is always taken.
+    """
+
+    @attr.frozen
+    class Options:
+        draws: int = option(Integer(1, 16), 2, "How many servers are drawn and compared.")
+
+    def __init__(self, options: Options, context: Context) -> None:
+        self._servers: Servers = ()
+        self._kept = Kept(lambda servers: _Lots(servers, context.random.random))
+        self._more = range(options.draws - 1)
+
+    def choose(self, servers: Servers, exchange: Exchange) -> Server:
+        if servers is not self._servers:
+            self._servers = servers
+            self._lots = self._kept(servers)
+        if len(servers) == 1:
+            return servers[0]
+        lots = self._lots
+        place = lots.draw()
+        best = servers[place]
+        for _ in self._more:
+            place2 = lots.drawOther(place)
+            other = servers[place2]
+            if (other.active + 1) * best.weight < (best.active + 1) * other.weight:
+                best = other
+                place = place2
+        return best
+
+
+@implementer(IBalancer, IExchangeObserver)
+class PeakEWMA:
+    """
+    C{peak-ewma}: of two servers drawn by weight, the one with the least
+    M{latency * (active + 1) / weight}.
+
+    The latency is from the choice of the server to the head of its response (in
+    C{mode = tcp} to the connection). One above the average kept for the server
+    takes its place at once; lower ones pull it down with the time constant
+    C{decay}. What was learned fades: without news a server is taken to be like
+    all, so one that was slow is tried again. A response that failed can make a
+    server look slower, never faster.
+
+    A server of which nothing is known gets one exchange at once. Until that is
+    answered, though not for longer than C{decay}, it loses against the others.
+    """
+
+    @attr.frozen
+    class Options:
+        decay: float = option(
+            Time(), 10.0, "How fast latencies are forgotten: to 37% in this time.",
+            check=lambda seconds: None if seconds > 0 else "must be more than 0",
+        )  # fmt: skip
+
+    # Seconds: taken for a server that was asked and has not answered.
+    _awaited = 3600.0
+    # Seconds added to each latency, so that loads count where latencies are nil.
+    _least = 1e-6
+
+    def __init__(self, options: Options, context: Context) -> None:
+        self._decay = options.decay
+        self._clock = context.clock
+        self._servers: Servers = ()
+        self._kept = Kept(lambda servers: _Lots(servers, context.random.random))
+        # (seconds, or None while the first answer is awaited; when this was learned)
+        self._known: dict[Server, tuple[float | None, float]] = {}
+        self._typical = 0.0
+        self._typicalAt = -inf
+
+    def choose(self, servers: Servers, exchange: Exchange) -> Server:
+        now = self._clock()
+        if servers is not self._servers:
+            self._servers = servers
+            self._lots = self._kept(servers)
+            self._forget(now)
+        place = self._lots.draw() if len(servers) > 1 else 0
+        chosen = servers[place]
+        if len(servers) > 1:
+            other = servers[self._lots.drawOther(place)]
+            if self._cost(other, now) < self._cost(chosen, now):
+                chosen = other
+        if chosen not in self._known:
+            self._known[chosen] = (None, now)
+        return chosen
+
+    def exchangeFinished(self, exchange: Exchange) -> None:
+        server = exchange.server
+        if server is None or not exchange.assignedAt:
+            return
+        now = self._clock()
+        answeredAt = exchange.connectedAt if exchange.request is None else exchange.respondedAt
+        seconds = (answeredAt or exchange.finishedAt) - exchange.assignedAt
+        known, at = self._known.get(server, (None, now))
+        if not answeredAt or exchange.status >= 500:
+            if seconds > (self._typical if known is None else known):
+                self._known[server] = (seconds, now)
+            return
+        old = exp((self._typicalAt - now) / self._decay)
+        self._typical = seconds + (self._typical - seconds) * old
+        self._typicalAt = now
+        if known is not None and seconds < known:
+            seconds += (known - seconds) * exp((at - now) / self._decay)
+        self._known[server] = (seconds, now)
+
+    def _cost(self, server: Server, now: float) -> float:
+        if server not in self._known:
+            return 0.0
+        seconds, at = self._known[server]
+        typical = self._typical
+        if seconds is not None:
+            seconds = typical + (seconds - typical) * exp((at - now) / self._decay)
+        else:
+            seconds = self._awaited if now - at < self._decay else typical
+        return (seconds + self._least) * (server.active + 1) / server.weight
+
+    def _forget(self, now: float) -> None:
+        # After eight time constants a thousandth of it is left.
+        oldest = now - 8 * self._decay
+        here = set(self._servers)
+        self._known = {
+            server: learned
+            for server, learned in self._known.items()
+            if server in here or learned[1] > oldest
+        }

@@ -1,0 +1,155 @@
+"""
+From a configuration to a load balancer that could be started. Opens nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from itertools import count as counter
+from typing import Any
+
+from lbtwist.accesslog import AccessLog, Logs, formatter
+from lbtwist.config.model import Config, FrontendConfig, PoolConfig
+from lbtwist.deadlines import Deadlines
+from lbtwist.demo import DemoServer
+from lbtwist.discovery import Names, Resolver, resolve
+from lbtwist.exchange import Exchange
+from lbtwist.health import Health
+from lbtwist.inbound import Inbound, Process
+from lbtwist.interfaces import IBalancer, IExchangeObserver, IHealthCheck
+from lbtwist.monitor import Monitor
+from lbtwist.pool import Pool
+from lbtwist.registry import Context, Registry, installed
+from lbtwist.server import Server
+from lbtwist.service import Frontend, LoadBalancer
+from lbtwist.stats import count
+
+
+def build(
+    config: Config,
+    registry: Registry | None = None,
+    reactor: Any = None,
+    seconds: Callable[[], float] = time.monotonic,
+    wallclock: Callable[[], float] = time.time,
+) -> LoadBalancer:
+    """
+    @param registry: the parts that the configuration names; all that are
+        installed by default.
+    @param reactor: the installed one by default.
+    @param seconds: a clock that never goes back.
+    @param wallclock: seconds since the epoch, for logs.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    return _Building(config, registry or installed(), reactor, seconds, wallclock).balancer()
+
+
+class _Building:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        reactor: Any,
+        seconds: Callable[[], float],
+        wallclock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._registry = registry
+        self._reactor = reactor
+        self._seconds = seconds
+        self._wallclock = wallclock
+        self._random = random.Random()
+        self._deadlines = Deadlines(reactor, seconds)
+        self._process = Process(config.settings.maxconn)
+        self._logs = Logs(reactor)
+        self._demos: dict[Server, DemoServer] = {}
+        self._pools: dict[str, Pool] = {}
+
+    def balancer(self) -> LoadBalancer:
+        config = self._config
+        for name, pool in config.pools.items():
+            self._pools[name] = self._pool(pool)
+        frontends = {
+            name: Frontend(self._inbound(frontend), self._reactor)
+            for name, frontend in config.frontends.items()
+        }
+        monitor = Monitor(self._reactor, self._seconds, self._random)
+        names = Names(self._reactor, Resolver(self._reactor), self._moved)
+        for name, pool in config.pools.items():
+            running = self._pools[name]
+            probe = None
+            if pool.check is not None:
+                part = pool.check.probe
+                extension = self._registry.find(IHealthCheck, part.name)
+                probe = extension.make(part.options, self._context(name))
+            for options, server in zip(pool.servers, running.servers, strict=True):
+                if probe is not None and options.check:
+                    assert pool.check is not None
+                    monitor.watch(running, server, probe, pool.check.timing)
+                if options.kind == "demo":
+                    self._demos[server] = DemoServer(options.host)
+                else:
+                    server.endpoint = resolve(options)
+                    if server.endpoint is None:
+                        names.watch(server, options.host, options.port)
+        return LoadBalancer(
+            config, self._reactor, self._deadlines, self._process, frontends, self._pools,
+            monitor, names, self._demos, self._logs,
+        )  # fmt: skip
+
+    def _moved(self, server: Server) -> None:
+        """A server has another address."""
+        pool = self._pools[server.pool]
+        pool.reuse.drop(server)
+        pool.serversChanged()
+
+    def _context(self, pool: str) -> Context:
+        return Context(self._reactor, self._seconds, self._random, pool)
+
+    def _pool(self, config: PoolConfig) -> Pool:
+        servers = []
+        for options in config.servers:
+            health = Health()
+            if config.check is not None:
+                health = Health(config.check.timing.rise, config.check.timing.fall)
+            servers.append(
+                Server(
+                    config.name, options.name, None, options.weight, options.backup,
+                    options.maxconn, health=health,
+                )  # fmt: skip
+            )
+        part = config.balance
+        extension = self._registry.find(IBalancer, part.name)
+        options = part.options if part.options is not None else extension.options()
+        balancer = extension.make(options, self._context(config.name))
+        return Pool(config, servers, balancer, self._reactor, self._deadlines)
+
+    def _inbound(self, config: FrontendConfig) -> Inbound:
+        pool = self._pools.get(config.pool)
+        observers: list[Callable[[Exchange], object]] = [count]
+        if pool is not None and IExchangeObserver.providedBy(pool.balancer):
+            observers.append(pool.balancer.exchangeFinished)
+        for target in config.log:
+            if target.target == "off":
+                continue
+            form = config.mode if target.format == "auto" else target.format
+            line = formatter(form, self._seconds, self._wallclock, config.mode)
+            writer = self._logs.writer(target.path)
+            observers.append(AccessLog(writer, line).observe)
+        return Inbound(
+            config, self._process, self._deadlines, lambda exchange: pool, observers,
+            requestIds(),
+        )  # fmt: skip
+
+
+def requestIds() -> Callable[[], str]:
+    """
+    @return: makes identifiers that no other process makes: 64 random bits of
+        this process, and a count.
+    """
+    prefix = secrets.token_hex(8)
+    following = counter(1).__next__
+    return lambda: f"{prefix}-{following():08x}"

@@ -1,0 +1,56 @@
+"""
+The C{lbtwist} command, for people and scripts around a balancer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from twisted.python import usage
+
+from lbtwist import __version__
+from lbtwist.tap import Options as DaemonOptions
+
+
+class CheckOptions(usage.Options):
+    """C{lbtwist check FILE}."""
+
+    synopsis = "FILE"
+    longdesc = "Checks a configuration file: exit 0 if it is valid, else 1."
+
+    def parseArgs(self, path: str) -> None:  # type: ignore[override]
+        self["config"] = path
+
+
+class Options(usage.Options):
+    """The options of C{lbtwist}."""
+
+    synopsis = "lbtwist COMMAND"
+    subCommands = [["check", None, CheckOptions, "Check a configuration file."]]
+    optFlags = [["version", "V", "Print the version."]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    @return: the exit code: 0 for good, 1 for an invalid configuration, 2 for a
+        command line that makes no sense.
+    """
+    options = Options()
+    try:
+        options.parseOptions(list(sys.argv[1:] if arguments is None else arguments))
+    except usage.UsageError as wrong:
+        print(f"lbtwist: {wrong}\n{options}", file=sys.stderr)
+        return 2
+    if options["version"]:
+        print(__version__)
+        return 0
+    if options.subCommand != "check":
+        print(options)
+        return 2
+    check = DaemonOptions()
+    try:
+        check.parseOptions(["--check", "--config", options.subOptions["config"]])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0

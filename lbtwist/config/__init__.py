@@ -1,0 +1,1 @@
+"""The configuration: text to frozen values, without touching anything else."""

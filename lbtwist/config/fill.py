@@ -1,0 +1,172 @@
+"""
+Words to the fields of attrs classes, and what is wrong with them to a L{Scope}.
+
+Every class whose fields are declared with L{lbtwist.options.option} is filled
+here, in the same way: the sections of the model, the words after an address,
+the options of built-in and third-party parts. No class is known by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attr
+
+from lbtwist.config.ini import QUOTED, Option, Word, normal
+from lbtwist.errors import Position, Problem
+from lbtwist.options import Flag, Kind, Networks, suggestion
+
+BAD: Any = object()
+"""Instead of a value: it was not acceptable, and the scope was told why."""
+
+
+@attr.frozen
+class Scope:
+    """
+    What is being read, as a message names it.
+
+    @ivar label: C{[pool app] balance:}.
+    @ivar problems: gets what is told.
+    """
+
+    label: str
+    problems: list[Problem]
+
+    def error(self, where: Position, message: str) -> None:
+        self.problems.append(Problem(where, f"{self.label} {message}"))
+
+    def warn(self, where: Position, message: str) -> None:
+        self.problems.append(Problem(where, f"{self.label} {message}", "warning"))
+
+    def within(self, word: str) -> Scope:
+        return Scope(f"{self.label} {word}:", self.problems)
+
+
+def optionFields(cls: type[Any]) -> dict[str, attr.Attribute[Any]]:
+    """@return: the fields declared with L{lbtwist.options.option}, by their names in a file."""
+    return {normal(f.name): f for f in attr.fields(cls) if "kind" in f.metadata}
+
+
+def parse(field: attr.Attribute[Any], text: str, where: Position, scope: Scope) -> Any:
+    """@return: the value of one field, or L{BAD}."""
+    kind: Kind[Any] = field.metadata["kind"]
+    if not text:
+        # An empty value takes back what [defaults] says.
+        if field.default in ("", ()):
+            return field.default
+        scope.error(where, f"needs a value: {kind.form}")
+        return BAD
+    check = field.metadata.get("check")
+    try:
+        value = kind.parse(text)
+    except ValueError as error:
+        scope.error(where, str(error))
+        return BAD
+    wrong = check(value) if check is not None else None
+    if wrong:
+        scope.error(where, wrong)
+        return BAD
+    return value
+
+
+def readField(field: attr.Attribute[Any], option: Option, scope: Scope) -> Any:
+    """Read an option that is one plain value."""
+    words = option.words
+    where = words[0].where if words else option.where
+    if isinstance(field.metadata["kind"], Networks):
+        found = [parse(field, word.text, word.where, scope) for word in words]
+        return BAD if BAD in found else tuple(one for some in found for one in some)
+    return parse(field, " ".join(word.text for word in words), where, scope)
+
+
+class _Filling:
+    """
+    Fills the fields of attrs classes from words: C{key=value}; a bare word for
+    a flag, or for the next field that is positional.
+    """
+
+    def __init__(self, classes: Sequence[type[Any]], scope: Scope) -> None:
+        self.scope = scope
+        self.classes = classes
+        self.fields: dict[str, tuple[int, attr.Attribute[Any]]] = {}
+        for index, cls in enumerate(classes):
+            for word, field in optionFields(cls).items():
+                self.fields.setdefault(word, (index, field))
+        self.waiting = [
+            word for word, (_, field) in self.fields.items() if field.metadata.get("positional")
+        ]
+        self.values: list[dict[str, Any]] = [{} for _ in classes]
+        self.given: set[str] = set()
+        self.sound = True
+
+    def _is(self, word: str, kind: type[Kind[Any]]) -> bool:
+        return word in self.fields and isinstance(self.fields[word][1].metadata["kind"], kind)
+
+    def word(self, word: Word) -> None:
+        pair = word.pair
+        bare = "" if QUOTED in word.marks else normal(word.text)
+        if pair is not None:
+            if pair[0] in self.fields:
+                self._set(pair[0], pair[1].text, pair[1].where, word.where)
+            else:
+                self._refuse(word, f"unknown option {pair[0]!r}{suggestion(pair[0], self.fields)}")
+        elif self._is(bare, Flag):
+            self._set(bare, "yes", word.where, word.where)
+        elif bare.startswith("no-") and self._is(bare[3:], Flag):
+            self._set(bare[3:], "no", word.where, word.where)
+        elif self.waiting:
+            self._set(self.waiting[0], word.text, word.where, word.where)
+        elif bare in self.fields:
+            form = self.fields[bare][1].metadata["kind"].form
+            self._refuse(word, f"{bare!r} needs a value: {bare}={form}")
+        else:
+            self._refuse(word, f"unknown word {word.text!r}{suggestion(word.text, self.fields)}")
+
+    def _refuse(self, word: Word, message: str) -> None:
+        self.scope.error(word.where, message)
+        self.sound = False
+
+    def _set(self, name: str, text: str, where: Position, named: Position) -> None:
+        index, field = self.fields[name]
+        if name in self.given:
+            self.scope.error(named, f"{name!r} is given twice")
+            self.sound = False
+        self.given.add(name)
+        if name in self.waiting:
+            self.waiting.remove(name)
+        value = parse(field, text, where, self.scope.within(name))
+        self.sound = self.sound and value is not BAD
+        self.values[index][field.alias or field.name] = value
+
+    def made(self, where: Position) -> list[Any] | None:
+        """
+        @param where: where what is missing belongs.
+        @return: an instance of each class, or L{None} if something was wrong.
+        """
+        for name, (_, field) in self.fields.items():
+            if field.default is attr.NOTHING and name not in self.given:
+                form = field.metadata["kind"].form
+                written = form if field.metadata.get("positional") else f"{name}={form}"
+                self.scope.error(where, f"needs {written}")
+                self.sound = False
+        if not self.sound:
+            return None
+        try:
+            return [cls(**some) for cls, some in zip(self.classes, self.values, strict=True)]
+        except (TypeError, ValueError) as error:
+            self.scope.error(where, str(error))
+            return None
+
+
+def fill(
+    classes: Sequence[type[Any]], words: Sequence[Word], where: Position, scope: Scope
+) -> list[Any] | None:
+    """
+    @param classes: attrs classes; of a name that two have the first gets it.
+    @return: an instance of each class, or L{None} if something was wrong.
+    """
+    filling = _Filling(classes, scope)
+    for word in words:
+        filling.word(word)
+    return filling.made(where)

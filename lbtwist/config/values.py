@@ -1,0 +1,283 @@
+"""
+What the value of one option says: words to addresses, parts and plain values.
+
+Each C{read...} here reads one C{key = value} and tells a
+L{lbtwist.config.fill.Scope} what is wrong with it, or returns
+L{lbtwist.config.fill.BAD}. What options there are and how sections fit together is not known here;
+that is L{lbtwist.config.load}.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import Any
+
+import attr
+from zope.interface.interface import InterfaceClass
+
+from lbtwist.config.fill import BAD, Scope, fill
+from lbtwist.config.ini import Option, Word
+from lbtwist.config.model import (
+    Bind,
+    BindOptions,
+    CheckOptions,
+    CheckPart,
+    LogOptions,
+    LogTarget,
+    Part,
+    ServerConfig,
+    ServerOptions,
+)
+from lbtwist.errors import Position
+from lbtwist.interfaces import IBalancer, IHealthCheck
+from lbtwist.options import Integer, Name, suggestion
+from lbtwist.registry import Registry
+
+UNIX_PATH_LIMIT = 107
+"""The longest path of a UNIX socket in bytes (C{sun_path} of Linux, unix(7))."""
+
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+
+
+def relative(path: str, where: Position) -> str:
+    """
+    @return: a path as it is found from the file it is written in; absolute, so that
+        it is the same after the process has changed its directory.
+    """
+    return os.path.abspath(os.path.join(os.path.dirname(where.file), path))
+
+
+def _unix(path: str, where: Position) -> str:
+    found = relative(path, where) if path else ""
+    if not found:
+        raise ValueError("needs a path: unix:PATH")
+    if len(os.fsencode(found)) > UNIX_PATH_LIMIT:
+        limit = UNIX_PATH_LIMIT
+        raise ValueError(f"{path!r} is too long for a UNIX socket: at most {limit} bytes, absolute")
+    return found
+
+
+def _hostAndPort(text: str) -> tuple[str, str]:
+    if text.startswith("["):
+        host, closed, rest = text[1:].partition("]")
+        if not closed or (rest and rest[0] != ":"):
+            raise ValueError(f"{text!r} is not an address: write [ADDRESS]:PORT")
+        try:
+            return str(ipaddress.IPv6Address(host)), rest[1:]
+        except ValueError:
+            raise ValueError(f"{host!r} is not an IPv6 address") from None
+    if text.startswith("/"):
+        raise ValueError(f"{text!r} has no port; a UNIX socket is written unix:{text}")
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        hint = f":{text}" if re.fullmatch("[0-9-]+", text) else f"{text}:PORT"
+        raise ValueError(f"{text!r} has no port: write {hint}")
+    if ":" in host:
+        raise ValueError(f"an IPv6 address is written in brackets: [{host}]:{port}")
+    return host, port
+
+
+def _number(text: str, least: int, most: int, what: str) -> int:
+    try:
+        return Integer(least, most).parse(text)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}" if text else f"needs a {what}") from None
+
+
+def _addresses(text: str, where: Position) -> list[Bind]:
+    """@raise ValueError: with what is wrong with the address of a C{bind}."""
+    scheme, _, rest = text.partition(":")
+    if scheme == "unix":
+        return [Bind("unix", path=_unix(rest, where), where=where)]
+    if scheme in ("fd", "systemd"):
+        return [Bind(scheme, port=_number(rest, 0, 65535, "number"), where=where)]
+    host, port = _hostAndPort(text)
+    if host and host != "*":
+        try:
+            host = str(ipaddress.ip_address(host))
+        except ValueError:
+            raise ValueError(
+                f"{host!r} is not an address; a name cannot be listened on: write 127.0.0.1:{port}"
+            ) from None
+    first, dash, last = port.partition("-")
+    begin = _number(first, 0, 65535, "port")
+    end = _number(last, 1, 65535, "port") if dash else begin
+    if end < begin or (dash and not begin):
+        raise ValueError(f"{port!r} is not a range of ports: write 8000-8010")
+    host = "" if host == "*" else host
+    return [Bind("tcp", host, number, where=where) for number in range(begin, end + 1)]
+
+
+def _items(option: Option) -> list[list[Word]]:
+    """
+    @return: the words of each item: one to a line, or separated by commas. In
+        the words after the first a comma separates only at the end.
+    """
+    found: list[list[Word]] = []
+    for line in option.lines:
+        item: list[Word] = []
+        for word in line.words():
+            if not item:
+                *whole, begun = word.cut(",")
+                found += [[one] for one in whole if one.text]
+                if begun.text:
+                    item = [begun]
+                    found.append(item)
+            elif word.marks.endswith(" ") and word.text.endswith(","):
+                if len(word.text) > 1:
+                    item.append(word.slice(0, len(word.text) - 1))
+                item = []
+            else:
+                item.append(word)
+    return found
+
+
+def readBind(option: Option, scope: Scope, registry: Registry) -> Any:
+    found: list[Any] = []
+    items = _items(option)
+    if not items:
+        scope.error(option.where, "needs an address: HOST:PORT, :PORT or unix:PATH")
+        return BAD
+    for address, *words in items:
+        try:
+            binds = _addresses(address.text, address.where)
+        except ValueError as error:
+            scope.error(address.where, str(error))
+            binds = BAD
+        options = fill([BindOptions], words, address.where, scope)
+        if binds is BAD or options is None:
+            found.append(BAD)
+            continue
+        for word in words:
+            if word.pair is not None and word.pair[0] == "mode" and binds[0].kind != "unix":
+                scope.error(word.where, "mode is of a UNIX socket only")
+        found += [attr.evolve(one, **attr.asdict(options[0])) for one in binds]
+    return BAD if BAD in found else tuple(found)
+
+
+def _server(text: str, where: Position) -> dict[str, Any]:
+    """@raise ValueError: with what is wrong with the address of a server."""
+    scheme, _, rest = text.partition(":")
+    if scheme == "unix":
+        return {"kind": "unix", "path": _unix(rest, where)}
+    if scheme == "demo":
+        return {"kind": "demo", "host": Name().parse(rest)}
+    host, port = _hostAndPort(text)
+    # A last label of digits alone is of an address (RFC 1123 section 2.1).
+    if ":" not in host and re.search(r"(^|\.)[0-9]+\.?$", host):
+        try:
+            host = str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise ValueError(f"{host!r} is not an IPv4 address") from None
+    elif ":" not in host:
+        host = host.lower()
+        labels = host.removesuffix(".").split(".")
+        if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
+            raise ValueError(f"{host!r} is neither an address nor a host name")
+    return {"kind": "tcp", "host": host, "port": _number(port, 1, 65535, "port")}
+
+
+def readServer(option: Option, scope: Scope, registry: Registry) -> Any:
+    try:
+        name = Name().parse(option.name)
+    except ValueError as error:
+        message = str(error) if option.name else "needs a name: server NAME = HOST:PORT"
+        scope.error(option.where, message)
+        name = BAD
+    if not option.words:
+        scope.error(option.where, "needs an address: HOST:PORT, unix:PATH or demo:NAME")
+        return BAD
+    address, *words = option.words
+    try:
+        found = _server(address.text, address.where)
+    except ValueError as error:
+        scope.error(address.where, str(error))
+        found = BAD
+    options = fill([ServerOptions], words, address.where, scope)
+    if name is BAD or found is BAD or options is None:
+        return BAD
+    return ServerConfig(name, **found, **attr.asdict(options[0]), where=address.where)
+
+
+def readName(option: Option, scope: Scope, registry: Registry) -> Any:
+    """Read the name of something in the configuration."""
+    words = option.words
+    if len(words) != 1:
+        scope.error(words[1].where if words else option.where, "needs one name")
+        return BAD
+    try:
+        return Name().parse(words[0].text)
+    except ValueError as error:
+        scope.error(words[0].where, str(error))
+        return BAD
+
+
+def readLog(option: Option, scope: Scope, registry: Registry) -> Any:
+    found: list[Any] = []
+    items = _items(option)
+    if not items:
+        scope.error(option.where, "needs a target: stdout, file:PATH or off")
+        return BAD
+    for word, *words in items:
+        target, colon, path = word.text.partition(":")
+        sound = True
+        if target not in ("stdout", "off", "file") or (colon and target != "file"):
+            known = ("stdout", "off", "file:PATH")
+            scope.error(word.where, f"unknown {word.text!r}{suggestion(word.text, known)}")
+            sound = False
+        elif target == "file" and not path:
+            scope.error(word.where, "needs a path: file:PATH")
+            sound = False
+        elif target == "off" and (words or len(items) > 1):
+            scope.error(word.where, "off stands alone")
+            sound = False
+        options = fill([LogOptions], words, word.where, scope)
+        if not sound or options is None:
+            found.append(BAD)
+            continue
+        path = relative(path, word.where) if path else ""
+        found.append(LogTarget(target, path, options[0].format, where=word.where))
+    return BAD if BAD in found else tuple(found)
+
+
+def _part(makes: InterfaceClass, word: Word, scope: Scope, registry: Registry) -> Any:
+    """@return: the options class of the part that a word names, or L{BAD}."""
+    names = registry.names(makes)
+    if word.text not in names:
+        scope.error(word.where, f"unknown {word.text!r}{suggestion(word.text, names)}")
+        return BAD
+    try:
+        return registry.find(makes, word.text).options
+    except Exception as error:
+        # It is imported only now, and anything can go wrong in somebody's module.
+        scope.error(word.where, f"{word.text!r} cannot be loaded: {error}")
+        return BAD
+
+
+def readBalance(option: Option, scope: Scope, registry: Registry) -> Any:
+    if not option.words:
+        scope.error(option.where, "needs a word, as roundrobin")
+        return BAD
+    word, *words = option.words
+    cls = _part(IBalancer, word, scope, registry)
+    options = fill([cls], words, word.where, scope) if cls is not BAD else None
+    return BAD if options is None else Part(word.text, options[0], where=word.where)
+
+
+def readCheck(option: Option, scope: Scope, registry: Registry) -> Any:
+    if not option.words:
+        scope.error(option.where, "needs a word: tcp, http or off")
+        return BAD
+    word, *words = option.words
+    if word.text == "off":
+        if words:
+            scope.error(words[0].where, "nothing follows off")
+        return None
+    cls = _part(IHealthCheck, word, scope, registry)
+    options = fill([CheckOptions, cls], words, word.where, scope) if cls is not BAD else None
+    if options is None:
+        return BAD
+    timing, probe = options
+    return CheckPart(Part(word.text, probe, where=word.where), timing)

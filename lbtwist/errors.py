@@ -1,0 +1,93 @@
+"""
+What can go wrong, by name and by whose fault it is.
+
+Nothing here knows how an error is told to anybody: L{lbtwist.http.pages} makes
+answers of them, L{lbtwist.accesslog} letters.
+"""
+
+from __future__ import annotations
+
+import attr
+
+
+class BalancerError(Exception):
+    """Everything the balancer itself raises."""
+
+
+class MessageError(BalancerError):
+    """
+    A peer sent something that is not acceptable HTTP.
+
+    @ivar status: the status code that fits where the peer is a client.
+    @ivar reason: what is wrong, for the log; never shown to a peer.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+
+class BadRequest(MessageError):
+    """The client's request cannot be accepted."""
+
+
+class BadResponse(MessageError):
+    """The server's response cannot be accepted."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(502, reason)
+
+
+@attr.frozen
+class Position:
+    """
+    A place in a configuration file.
+
+    @ivar line: counted from 1.
+    @ivar column: counted from 1.
+    """
+
+    file: str
+    line: int
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+NOWHERE = Position("<code>", 0, 0)
+
+
+@attr.frozen
+class Problem:
+    """
+    One thing that is wrong with a configuration.
+
+    @ivar severity: C{"error"} or C{"warning"}; a warning does not keep the
+        balancer from starting.
+    """
+
+    where: Position
+    message: str
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.severity}: {self.message}"
+
+
+class ConfigError(BalancerError):
+    """
+    A configuration that cannot be used.
+
+    @ivar problems: every L{Problem} found, warnings among them, in the order
+        of the files.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class StartError(BalancerError):
+    """The balancer cannot start: an address in use, a privilege missing."""

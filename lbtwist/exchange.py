@@ -1,0 +1,179 @@
+"""
+The typed context of one request: what every rule, balancer, observer and log
+line reads.
+
+A L{Connection} is what is known of an accepted connection and never changes; an
+L{Exchange} is one request and its response (in C{mode = tcp} the whole session)
+and is filled in on its way. Neither does any I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attr
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from lbtwist.sansio.http1 import RequestHead, ResponseHead
+    from lbtwist.server import Server
+
+log = Logger()
+
+
+class Stage:
+    """
+    How far an exchange has come; the letter is the second letter of the
+    termination state in the log, as HAProxy defines it (its manual, 8.5).
+    """
+
+    REQUEST = "R"
+    """The request is being read, or rules are being asked."""
+    QUEUE = "Q"
+    """Waiting for a free slot of a server."""
+    CONNECT = "C"
+    """A connection to the server is being made."""
+    RESPONSE = "H"
+    """The request was sent; the response head is awaited."""
+    DATA = "D"
+    """Data flows."""
+    LAST = "L"
+    """The last bytes are on their way to the client."""
+    DONE = "-"
+    """Ended in good order."""
+
+
+class Cause:
+    """
+    Who ended an exchange and why: the first letter of the termination state in
+    the log.
+    """
+
+    DONE = "-"
+    CLIENT = "C"
+    """The client closed or reset the connection."""
+    SERVER = "S"
+    """The server refused, closed, reset or sent what is not acceptable."""
+    REFUSED = "P"
+    """The balancer refused: a rule, a limit, a request that is not acceptable."""
+    LOCAL = "L"
+    """The balancer answered by itself, as it was told to."""
+    RESOURCE = "R"
+    """Something in the balancer ran out: sockets, memory, ports."""
+    INTERNAL = "I"
+    """A fault of the balancer itself."""
+    DOWN = "D"
+    """The server was marked down and its sessions were ended."""
+    KILLED = "K"
+    """Ended by an administrator, or by the end of the process."""
+    CLIENT_TIMEOUT = "c"
+    SERVER_TIMEOUT = "s"
+
+
+@attr.frozen(slots=True, eq=False)
+class Connection:
+    """
+    One accepted connection.
+
+    @ivar number: counted from 1 in this process.
+    @ivar client: the client's address: C{(host, port)}; for a UNIX socket the
+        host is C{"unix"} and the port 0.
+    @ivar local: the address the client connected to.
+    @ivar acceptedAt: the clock's seconds at the accept.
+    @ivar trusted: whether the peer is one of C{trusted-proxies}: what it says
+        of the client is believed and added to, not replaced.
+    """
+
+    number: int
+    client: tuple[str, int]
+    local: tuple[str, int]
+    acceptedAt: float
+    trusted: bool = False
+    tls: Any = None
+    proxied: Any = None
+
+
+class Exchange:
+    """
+    One request and its response, or one whole session in C{mode = tcp}.
+
+    All times are the clock's seconds; 0.0 is a time that was not reached.
+
+    @ivar frontend: the frontend's runtime object, see L{lbtwist.stats.Traffic}.
+    @ivar pool: the pool chosen, or L{None}.
+    @ivar server: the server it has a slot of, or had when it ended.
+    @ivar tried: servers that failed before a byte was sent, never chosen again.
+    @ivar startedAt: the first byte of the request.
+    @ivar requestAt: the request head was complete.
+    @ivar assignedAt: a server was chosen; the wait in the queue is over.
+    @ivar connectedAt: the connection to the server stood.
+    @ivar respondedAt: the response head was complete.
+    @ivar finishedAt: the last byte was handed to the kernel.
+    @ivar bytesIn: bytes read from the client, heads among them.
+    @ivar bytesOut: bytes written to the client, heads among them.
+    @ivar retries: how many more connects were tried after the first.
+    @ivar ahead: how many waited before it in the queues of the server, the pool.
+    @ivar captures: text captured for the log, request fields then response's.
+    @ivar vars: what rules keep for each other.
+    @ivar reason: a readable sentence for what went wrong, never shown to a peer.
+    """
+
+    __slots__ = (
+        "connection", "frontend", "pool", "server", "tried", "request", "response",
+        "status", "stage", "cause", "startedAt", "requestAt", "assignedAt",
+        "connectedAt", "respondedAt", "finishedAt", "bytesIn", "bytesOut", "retries",
+        "redispatched", "reused", "ahead", "observers", "vars", "reason", "requestId",
+        "holding",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connection: Connection,
+        frontend: Any,
+        observers: tuple[Callable[[Exchange], object], ...],
+        startedAt: float,
+    ) -> None:
+        self.connection = connection
+        self.frontend = frontend
+        self.observers = observers
+        self.startedAt = startedAt
+        self.pool: Any = None
+        self.server: Server | None = None
+        self.tried: tuple[Server, ...] = ()
+        self.request: RequestHead | None = None
+        self.response: ResponseHead | None = None
+        self.status = 0
+        self.stage = "R"
+        self.cause = ""
+        self.requestAt = self.assignedAt = self.connectedAt = 0.0
+        self.respondedAt = self.finishedAt = 0.0
+        self.bytesIn = self.bytesOut = self.retries = 0
+        self.redispatched = self.reused = self.holding = False
+        self.ahead = (0, 0)
+        self.vars: dict[str, Any] | None = None
+        self.reason = ""
+        self.requestId = ""
+
+    def __repr__(self) -> str:
+        where = f" on {self.server!r}" if self.server is not None else ""
+        return f"<Exchange {self.connection.client[0]} {self.cause or '.'}{self.stage}{where}>"
+
+    def finish(self, cause: str, now: float) -> None:
+        """
+        The one exit of every exchange: gives back the server's slot and tells
+        every observer. Called exactly once; L{cause} is set from then on.
+
+        @param cause: one of L{Cause}.
+        @param now: the clock's seconds.
+        """
+        assert not self.cause, f"{self!r} is finished twice"
+        self.cause = cause
+        self.finishedAt = now
+        for observer in self.observers:
+            try:
+                observer(self)
+            except Exception:
+                log.failure("an observer of exchanges failed: {observer!r}", observer=observer)
+        if self.holding:
+            self.pool.release(self)

@@ -1,0 +1,97 @@
+"""
+Whether a server may be used: what its checks say, and what an administrator said.
+
+Pure objects: they are told of results and answer with the transition, if there
+is one. Who runs checks is L{lbtwist.monitor}; who writes a transition down is
+whoever asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attr
+
+
+class Admin:
+    """What an administrator decided about a server."""
+
+    READY = "ready"
+    DRAIN = "drain"
+    """Keeps its sessions and those who are bound to it; gets nobody new."""
+    MAINT = "maint"
+    """Gets nobody."""
+
+
+@attr.frozen
+class Result:
+    """
+    What one check found.
+
+    @ivar status: HAProxy's word: C{L4OK L4TOUT L4CON L7OK L7STS ...}.
+    @ivar detail: a sentence for people.
+    @ivar duration: in seconds.
+    """
+
+    passed: bool
+    status: str
+    detail: str = ""
+    duration: float = 0.0
+
+
+@attr.frozen
+class Transition:
+    """A server changed between up and down."""
+
+    up: bool
+    result: Result
+
+
+@attr.define(eq=False)
+class Health:
+    """
+    Counts the results of one server's checks.
+
+    The server is up until C{fall} checks in a row fail, and down until C{rise}
+    in a row pass.
+
+    @ivar changing: between up and down: the last result speaks against the
+        state, so checks come at the fast interval.
+    @ivar results: the last twenty, newest last.
+    """
+
+    rise: int = 2
+    fall: int = 3
+    up: bool = True
+    admin: str = Admin.READY
+    count: int = 0
+    results: deque[Result] = attr.field(factory=lambda: deque(maxlen=20))
+
+    def __repr__(self) -> str:
+        return f"<Health {'up' if self.up else 'down'} {self.admin} {self.count}>"
+
+    @property
+    def changing(self) -> bool:
+        return self.count > 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether new clients may be sent to the server."""
+        return self.up and self.admin == Admin.READY
+
+    def told(self, result: Result) -> Transition | None:
+        """
+        Count one result.
+
+        @return: the transition, where this result brings one.
+        """
+        self.results.append(result)
+        if result.passed == self.up:
+            self.count = 0
+            return None
+        self.count += 1
+        if self.count < (self.rise if result.passed else self.fall):
+            return None
+        self.count = 0
+        self.up = result.passed
+        return Transition(self.up, result)

@@ -1,0 +1,629 @@
+"""
+One connection from a client that speaks HTTP/1.
+
+Reads requests, one at a time and in order, lets the rules and a L{Relay} answer
+them, and writes responses. It frames what it writes by itself: a body that ends
+with the server's connection becomes a chunked one, so that the client's
+connection lives on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attr
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lbtwist.config.model import FrontendConfig, PoolConfig
+from lbtwist.deadlines import Deadlines, Timed
+from lbtwist.errors import BadRequest
+from lbtwist.exchange import Cause, Connection, Exchange, Stage
+from lbtwist.http.pages import PAGES
+from lbtwist.http.relay import Relay
+from lbtwist.net.addresses import authority
+from lbtwist.net.tcp import HIGH_WATER
+from lbtwist.sansio.headers import Tell
+from lbtwist.sansio.http1 import (
+    ChunkedReader,
+    Partial,
+    RequestHead,
+    RequestReader,
+    ResponseHead,
+    ResponseReader,
+    chunk,
+    lastChunk,
+)
+from lbtwist.tunnel import Timeouts
+
+LINGER = 2.0
+"""Seconds that a client has to end its side, after an answer that came before its
+request was complete and that has been sent."""
+
+MAX_PIPELINED = 65536
+"""Bytes of further requests that are read while one is being answered."""
+
+
+@attr.define(eq=False)
+class Shared:
+    """
+    What the connections of one HTTP frontend share.
+
+    @ivar traffic: the frontend's runtime object, see C{Exchange.frontend}.
+    @ivar choosePool: the pool for an exchange; L{None} if there is none.
+    """
+
+    config: FrontendConfig
+    frontend: Any
+    deadlines: Deadlines
+    choosePool: Callable[[Exchange], Any]
+    observers: tuple[Callable[[Exchange], object], ...]
+    newRequestId: Callable[[], str] | None = None
+    reader: RequestReader = attr.field(init=False)
+    trustedReader: RequestReader = attr.field(init=False)
+    responseReader: ResponseReader = attr.field(init=False)
+    tell: Tell = attr.field(init=False)
+    keepalive: float = attr.field(init=False)
+    first: float = attr.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        config = self.config
+        self.tell = Tell(config.forwarded)
+        drop = list(self.tell.names)
+        if config.request_id_header:
+            drop.append(config.request_id_header.lower().encode())
+        limits = (config.max_header_bytes, config.max_headers, config.max_uri)
+        self.reader = RequestReader(*limits, drop=drop)
+        self.trustedReader = RequestReader(*limits)
+        self.responseReader = ResponseReader()
+        self.keepalive = config.timeout_keepalive or config.timeout_request or config.timeout_client
+        # Where both are set, the shorter one counts, as in HAProxy.
+        both = [t for t in (config.timeout_request, config.timeout_client) if t]
+        self.first = min(both, default=0.0)
+
+    def tunnelTimeouts(self, pool: PoolConfig) -> Timeouts:
+        """The timeouts of a tunnel between this frontend and a pool."""
+        return Timeouts.of(self.config, pool)
+
+
+class _Drain:
+    """The producer of a client's transport that waits until everything is sent."""
+
+    __slots__ = ("_front",)
+
+    def __init__(self, front: HTTPFront) -> None:
+        self._front = front
+
+    def pauseProducing(self) -> None:
+        """Nothing is produced."""
+
+    def resumeProducing(self) -> None:
+        self._front.drained()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; the front is told so itself."""
+
+
+@implementer(IHalfCloseableProtocol)
+class HTTPFront(Timed):
+    """
+    One connection from a client.
+
+    @ivar exchanges: how many it has begun.
+    """
+
+    __slots__ = (
+        "_body", "_buffer", "_chunked", "_ended", "_ending", "_full", "_keep", "_left", "_lines",
+        "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
+        "connection", "exchanges", "shared", "transport",
+    )  # fmt: skip
+
+    def __init__(self, shared: Shared, connection: Connection) -> None:
+        super().__init__()
+        self.shared = shared
+        self.connection = connection
+        self.transport: Any = None
+        self.exchanges = 0
+        self._relay: Relay | None = None
+        self._partial: Partial | None = None
+        self._body: ChunkedReader | None = None
+        self._buffer = b""
+        self._lines = b""
+        self._left = 0
+        self._received = 0
+        self._startedAt = 0.0
+        self._progress = 0
+        self._more = False
+        self._keep = True
+        self._old = False
+        self._chunked = False
+        self._reading = False
+        self._ended = False
+        self._ending = False
+        self._full = False
+
+    def __repr__(self) -> str:
+        state = "busy" if self._relay is not None else "idle"
+        return f"<HTTPFront {self.connection.client[0]} {state} {self.exchanges}>"
+
+    # the connection
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        shared = self.shared
+        shared.deadlines.arm(self, shared.first, self.connection.acceptedAt)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.shared.deadlines.forget(self)
+        self._ending = True
+        self._buffer = b""
+        relay = self._relay
+        if relay is not None:
+            relay.clientLost(reason.getErrorMessage())
+        elif self._partial is not None:
+            self._refused(Cause.CLIENT, 0, "the client went away")
+        self.ended()
+
+    def ended(self) -> None:
+        """Nothing is left of the connection."""
+        self.shared.frontend.connectionEnded(self)
+
+    def readConnectionLost(self) -> None:
+        """The client has ended its side."""
+        self._ended = True
+        relay = self._relay
+        if relay is not None:
+            relay.clientEnded()
+        elif not self._full:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed only to linger; nothing is left to do."""
+
+    def drain(self) -> None:
+        """Close after the exchange under way, at once without one."""
+        self._keep = False
+        if self._relay is None and self._partial is None and not self._ending:
+            self.transport.loseConnection()
+
+    def expired(self) -> None:
+        relay = self._relay
+        transport = self.transport
+        if relay is None and not transport.unsent:
+            if self._ending:
+                transport.abortConnection()
+            elif self.exchanges and self._partial is None:
+                transport.loseConnection()
+            else:
+                self._refused(Cause.CLIENT_TIMEOUT, 408, "no whole request head in time")
+        elif transport.progress != self._progress:
+            self._arm()
+        elif relay is not None:
+            relay.clientTimeout()
+        else:
+            transport.abortConnection()
+
+    def _arm(self) -> None:
+        shared = self.shared
+        self._progress = self.transport.progress
+        shared.deadlines.arm(self, shared.config.timeout_client, shared.deadlines.seconds())
+
+    # back-pressure: L{lbtwist.http.relay.Flow}
+
+    def stall(self) -> None:
+        """Read no more for now."""
+        self.expires = 0.0
+        self.transport.pauseProducing()
+
+    def goOn(self) -> None:
+        """Read again."""
+        if self._more:
+            self._arm()
+        if not self.transport.reading:
+            self.transport.resumeProducing()
+
+    def blocked(self) -> None:
+        """The client does not take what is sent."""
+        self._arm()
+
+    def unblocked(self) -> None:
+        """It does again."""
+        self.expires = 0.0
+
+    # requests
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._relay is None and not self._full:
+            if self._ending:
+                return
+            self._readHead(data)
+            if self._buffer:
+                self._next()
+        elif self._more:
+            self._readBody(data)
+        else:
+            self._buffer += data
+            if len(self._buffer) > MAX_PIPELINED:
+                self.transport.pauseProducing()
+
+    def _next(self) -> None:
+        """Go on with what was read before; never from within itself."""
+        if self._reading:
+            return
+        self._reading = True
+        while self._buffer and self._relay is None and not self._ending:
+            data, self._buffer = self._buffer, b""
+            self._readHead(data)
+        self._reading = False
+        if self._ending:
+            return
+        if self._relay is None and not self._full:
+            if self._ended:
+                # The last bytes of a client that has ended are no whole request.
+                self.transport.loseConnection()
+                return
+            if self._partial is None:
+                self._rest()
+        if not self._ended and not self.transport.reading and len(self._buffer) <= MAX_PIPELINED:
+            self.transport.resumeProducing()
+
+    def _readHead(self, data: bytes) -> None:
+        shared = self.shared
+        reader = shared.trustedReader if self.connection.trusted else shared.reader
+        now = shared.deadlines.seconds()
+        partial = self._partial
+        try:
+            if partial is not None:
+                whole = partial.feed(data)
+                if whole is None:
+                    return
+                data = whole
+            else:
+                self._startedAt = now
+                if data == b"\r\n":
+                    # Some clients send an empty line after a request.
+                    return
+            head = reader.read(data)
+        except BadRequest as refused:
+            self._partial = None
+            self._refused(Cause.REFUSED, refused.status, refused.reason)
+            return
+        if head is None:
+            if partial is None:
+                self._partial = Partial(reader, data)
+                if self.exchanges:
+                    shared.deadlines.arm(self, shared.first, now)
+            return
+        self._partial = None
+        self.expires = 0.0
+        self.exchanges += 1
+        self._keep = self._keep and head.keepAlive
+        self._old = head.version == 10
+        exchange = Exchange(self.connection, shared.frontend, shared.observers, self._startedAt)
+        exchange.request = head
+        exchange.requestAt = now
+        size = head.size
+        exchange.bytesIn = size
+        rest = data[size:] if len(data) > size else b""
+        trailers = b""
+        end = True
+        if head.length != 0:
+            try:
+                rest, end = self._beginBody(exchange, head, rest)
+            except BadRequest as refused:
+                self._more = True
+                self._answered(exchange, Cause.REFUSED, refused.status, refused.reason)
+                return
+            if end:
+                trailers = self._takeTrailers()
+        elif rest:
+            self._buffer = rest
+            rest = b""
+        self._decide(exchange, head, rest, end, trailers)
+
+    def _decide(
+        self, exchange: Exchange, head: RequestHead, data: bytes, end: bool, trailers: bytes
+    ) -> None:
+        shared = self.shared
+        if head.method == b"CONNECT" and shared.config.connect == "deny":
+            self._answered(exchange, Cause.REFUSED, 405, "CONNECT is not served here")
+            return
+        exchange.pool = pool = shared.choosePool(exchange)
+        if pool is None:
+            self._answered(exchange, Cause.SERVER, 503, "no pool")
+            return
+        if self._old and not head.host:
+            # The server is spoken to in HTTP/1.1, and refuses that without a Host (RFC
+            # 9112 section 3.2): what the client connected to is named.
+            head.fields.set(b"Host", authority(self.connection.local))
+        lines = self._lines
+        if not lines or self.connection.trusted or shared.newRequestId is not None:
+            lines = self._ownLines(exchange, head)
+        self._relay = relay = Relay(self, exchange, head, data, end, trailers)
+        relay.start(lines)
+
+    def _ownLines(self, exchange: Exchange, head: RequestHead) -> bytes:
+        """The lines that tell the server of the client, kept where they can be."""
+        shared = self.shared
+        connection = self.connection
+        scheme = b"https" if connection.tls is not None else b"http"
+        given = head.fields if connection.trusted else None
+        lines = shared.tell.lines(connection.client[0], connection.local[1], scheme, given)
+        if shared.config.via:
+            # The next request may come in another version.
+            lines += b"Via: 1.%d %b\r\n" % (head.version - 10, shared.config.via.encode())
+        else:
+            self._lines = lines
+        if shared.newRequestId is not None:
+            name = shared.config.request_id_header.encode()
+            theirs = head.fields.get(name.lower()) if connection.trusted else None
+            if theirs:
+                exchange.requestId = theirs.decode("latin-1")
+            else:
+                exchange.requestId = shared.newRequestId()
+                head.fields.set(name, exchange.requestId.encode())
+        return lines
+
+    def _beginBody(
+        self, exchange: Exchange, head: RequestHead, data: bytes
+    ) -> tuple[bytes, bool]:
+        """@return: the payload among C{data}, and whether that is all."""
+        most = self.shared.config.max_body
+        self._more = True
+        self._received = 0
+        if head.chunked:
+            self._body = ChunkedReader(_badBody)
+        else:
+            assert head.length is not None
+            if most and head.length > most:
+                raise BadRequest(413, f"a body of more than {most} bytes")
+            self._body = None
+            self._left = head.length
+        self._arm()
+        if not data:
+            return b"", False
+        return self._takeBody(exchange, data)
+
+    def _takeBody(self, exchange: Exchange, data: bytes) -> tuple[bytes, bool]:
+        reader = self._body
+        exchange.bytesIn += len(data)
+        if reader is None:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                return data, False
+            if left:
+                self._buffer = data[left:]
+                data = data[:left]
+                exchange.bytesIn += left
+        else:
+            data = reader.feed(data)
+            most = self.shared.config.max_body
+            self._received += len(data)
+            if most and self._received > most:
+                raise BadRequest(413, f"a body of more than {most} bytes")
+            if not reader.done:
+                return data, False
+            self._buffer = reader.rest
+            exchange.bytesIn -= len(reader.rest)
+        self._more = False
+        self.expires = 0.0
+        return data, True
+
+    def _readBody(self, data: bytes) -> None:
+        relay = self._relay
+        assert relay is not None
+        self._arm()
+        try:
+            payload, end = self._takeBody(relay.exchange, data)
+        except BadRequest as refused:
+            relay.requestBroken(refused.status, refused.reason)
+            return
+        if payload:
+            relay.requestData(payload)
+        if end and self._relay is relay:
+            relay.requestEnd(self._takeTrailers())
+
+    def _takeTrailers(self) -> bytes:
+        reader, self._body = self._body, None
+        return reader.trailers if reader is not None else b""
+
+    @property
+    def left(self) -> int:
+        """Bytes of the request's body that are still to come; 0 where unknown."""
+        return self._left if self._more and self._body is None else 0
+
+    def passed(self, size: int) -> None:
+        """Bytes of the body were passed on without being read here."""
+        self._left -= size
+        self._arm()
+
+    def passedAll(self) -> None:
+        """All of the body was passed on."""
+        self._more = False
+        self.expires = 0.0
+
+    # responses
+
+    def sendInformational(self, head: ResponseHead) -> None:
+        """Pass an interim response on; HTTP/1.0 has none."""
+        if not self._old:
+            self.transport.write(b"%b\r%b\r\n" % (head.line, head.fields.block))
+
+    def sendHead(
+        self, exchange: Exchange, head: ResponseHead, data: bytes, end: bool, trailers: bytes
+    ) -> None:
+        """
+        Begin the response.
+
+        @param data: the first of the body.
+        @param end: whether that is all of it.
+        """
+        line = head.line
+        if head.version == 10:
+            line = b"HTTP/1.1" + line[8:]
+        more = b""
+        self._chunked = False
+        if head.length is None:
+            if self._old:
+                self._keep = False
+            else:
+                self._chunked = True
+                more = b"Transfer-Encoding: chunked\r\n"
+                if data:
+                    data = chunk(data)
+                if end:
+                    data += lastChunk(trailers)
+        if self.shared.config.via:
+            more += b"Via: 1.%d %b\r\n" % (head.version - 10, self.shared.config.via.encode())
+        if not self._keep or self._more or (self._ended and not self._buffer):
+            more += b"Connection: close\r\n"
+            self._keep = False
+        elif self._old:
+            more += b"Connection: keep-alive\r\n"
+        out = b"%b\r%b%b\r\n%b" % (line, head.fields.block, more, data)
+        exchange.bytesOut = len(out)
+        self.transport.write(out)
+
+    def sendData(self, exchange: Exchange, data: bytes) -> None:
+        """More of the body."""
+        if self._chunked:
+            data = chunk(data)
+        exchange.bytesOut += len(data)
+        self.transport.write(data)
+
+    def sendEnd(self, exchange: Exchange, data: bytes, trailers: bytes) -> None:
+        """The last of the body."""
+        if self._chunked:
+            data = (chunk(data) if data else b"") + lastChunk(trailers)
+        if data:
+            exchange.bytesOut += len(data)
+            self.transport.write(data)
+
+    def sendPage(self, exchange: Exchange, status: int, bare: bool) -> None:
+        """
+        Answer by ourselves; the connection is closed after it.
+
+        @param bare: without a body, because the request was a C{HEAD}.
+        """
+        self._keep = False
+        exchange.status = status
+        data = PAGES[status].encode(True, bare)
+        exchange.bytesOut = len(data)
+        self.transport.write(data)
+
+    def exchangeDone(self) -> None:
+        """The response is complete, or answered by us."""
+        self._relay = None
+        if self._more or not self._keep:
+            self._close()
+        elif self.transport.unsent > HIGH_WATER:
+            # It asks faster than it reads.
+            self._full = True
+            self.transport.registerProducer(_Drain(self), True)
+            self._arm()
+        elif self._buffer:
+            self._next()
+        elif self._ended:
+            self._close()
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the next request."""
+        shared = self.shared
+        deadlines = shared.deadlines
+        deadlines.arm(self, shared.keepalive, deadlines.seconds())
+
+    def drained(self) -> None:
+        """The client has taken all that waited for it."""
+        self._full = False
+        self.transport.unregisterProducer()
+        self.exchangeDone()
+
+    def _close(self) -> None:
+        """
+        Close after the last byte. Where the client may still be sending, an
+        immediate close would make the kernel reset the connection and destroy
+        our answer on its way: end our side, and read to nowhere for a while.
+        """
+        self._ending = True
+        self._buffer = b""
+        transport = self.transport
+        if self._more:
+            transport.loseWriteConnection()
+            if transport.connected and not transport.reading:
+                transport.resumeProducing()
+        else:
+            transport.loseConnection()
+        if transport.unsent:
+            self._arm()
+        elif transport.connected:
+            deadlines = self.shared.deadlines
+            deadlines.arm(self, LINGER, deadlines.seconds())
+
+    def abort(self) -> None:
+        """The response cannot be completed: the client must not take it for whole."""
+        self._relay = None
+        self._ending = True
+        self.transport.abortConnection()
+
+    def abortSession(self, cause: str) -> None:
+        """
+        End it at once, whatever is under way.
+
+        @param cause: one of L{Cause}.
+        """
+        if self._relay is not None:
+            self._relay.abortSession(cause)
+        elif self._partial is not None:
+            self._refused(cause, 0, "ended before a whole request had come")
+        self.transport.abortConnection()
+
+    def leave(self, exchange: Exchange, head: ResponseHead) -> bytes:
+        """
+        No more HTTP on this connection: pass the response on that says so.
+
+        @return: what the client has sent since its request.
+        """
+        more = b""
+        if head.status == 101:
+            more = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        out = b"%b\r%b%b\r\n" % (head.line, head.fields.block, more)
+        exchange.bytesOut = len(out)
+        self.transport.write(out)
+        self.shared.deadlines.forget(self)
+        self._relay = None
+        self._ending = True
+        early, self._buffer = self._buffer, b""
+        return early
+
+    # what is answered without a relay
+
+    def _answered(self, exchange: Exchange, cause: str, status: int, reason: str) -> None:
+        exchange.reason = reason
+        request = exchange.request
+        self.sendPage(exchange, status, request is not None and request.method == b"HEAD")
+        exchange.finish(cause, self.shared.deadlines.seconds())
+        self.exchangeDone()
+
+    def _refused(self, cause: str, status: int, reason: str) -> None:
+        """A request that never became one."""
+        shared = self.shared
+        self.exchanges += 1
+        started = self._startedAt or self.connection.acceptedAt
+        exchange = Exchange(self.connection, shared.frontend, shared.observers, started)
+        exchange.stage = Stage.REQUEST
+        self._more = True
+        self._partial = None
+        if status:
+            self._answered(exchange, cause, status, reason)
+        else:
+            exchange.reason = reason
+            exchange.finish(cause, shared.deadlines.seconds())
+
+
+def _badBody(reason: str) -> BadRequest:
+    return BadRequest(400, reason)

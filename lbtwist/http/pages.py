@@ -1,0 +1,65 @@
+"""
+The answers the balancer gives by itself.
+
+The bodies are those of HAProxy, which people and programs know.
+"""
+
+from __future__ import annotations
+
+_TEXTS: dict[int, tuple[str, str]] = {
+    400: ("Bad request", "Your browser sent an invalid request."),
+    403: ("Forbidden", "Request forbidden by administrative rules."),
+    405: ("Method Not Allowed", "A request was made of a resource using a request method"
+          " not supported by that resource"),
+    408: ("Request Time-out", "Your browser didn't send a complete request in time."),
+    413: ("Payload Too Large", "The request entity exceeds the maximum allowed."),
+    414: ("URI Too Long", "The request target exceeds the maximum allowed."),
+    417: ("Expectation Failed", "The expectation of the request is not known."),
+    431: ("Request Header Fields Too Large", "The request header exceeds the maximum allowed."),
+    500: ("Internal Server Error", "An internal server error occurred."),
+    501: ("Not Implemented", "The server does not support the functionality required to"
+          " fulfill the request."),
+    502: ("Bad Gateway", "The server returned an invalid or incomplete response."),
+    503: ("Service Unavailable", "No server is available to handle this request."),
+    504: ("Gateway Time-out", "The server didn't respond in time."),
+    505: ("HTTP Version Not Supported", "The HTTP version of the request is not supported."),
+}  # fmt: skip
+
+
+class Page:
+    """
+    One answer.
+
+    @ivar status: the status code.
+    @ivar body: what follows the head.
+    """
+
+    def __init__(self, status: int, more: bytes = b"") -> None:
+        reason, text = _TEXTS[status]
+        self.status = status
+        self.body = f"<html><body><h1>{status} {reason}</h1>\n{text}\n</body></html>\n".encode()
+        self._head = (
+            f"HTTP/1.1 {status} {reason}\r\nContent-Length: {len(self.body)}\r\n"
+            "Cache-Control: no-cache\r\n"
+        ).encode() + more
+
+    def encode(self, close: bool, head: bool) -> bytes:
+        """
+        @param close: whether the connection is closed after it.
+        @param head: whether the request was a C{HEAD}, so no body follows.
+        """
+        return b"%b%bContent-Type: text/html\r\n\r\n%b" % (
+            self._head,
+            b"Connection: close\r\n" if close else b"",
+            b"" if head else self.body,
+        )
+
+
+# 405 must name what is allowed (RFC 9110 15.5.6); CONNECT alone is answered so.
+PAGES: dict[int, Page] = {
+    status: Page(
+        status,
+        b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE\r\n" if status == 405 else b"",
+    )
+    for status in _TEXTS
+}

@@ -1,0 +1,344 @@
+"""
+One exchange between a client and a server.
+
+Passes heads, data and ends from L{lbtwist.http.front} to L{lbtwist.http.back} and
+back, holds the reader when the writer cannot follow, and says how the exchange
+ended. Whatever happens, C{_finish} is called once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lbtwist.exchange import Cause, Exchange, Stage
+from lbtwist.http.back import HTTPBack
+from lbtwist.net.splice import LEAST, Splice, spliceable
+from lbtwist.sansio.http1 import RequestHead, ResponseHead
+from lbtwist.server import Server
+from lbtwist.tunnel import Side, Tunnel
+
+if TYPE_CHECKING:
+    from lbtwist.http.front import HTTPFront
+
+
+class Flow:
+    """
+    Back-pressure from one side to the other: registered as the producer of the
+    side that writes, it holds the side that reads.
+    """
+
+    __slots__ = ("_reader", "_writer")
+
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def pauseProducing(self) -> None:
+        self._reader.stall()
+        self._writer.blocked()
+
+    def resumeProducing(self) -> None:
+        self._writer.unblocked()
+        self._reader.goOn()
+
+    def stopProducing(self) -> None:
+        """The writer's connection is lost; its protocol is told so itself."""
+
+
+class Relay:
+    """
+    One exchange under way.
+
+    @ivar back: the connection to the server, once it stands and until the
+        response has ended.
+    @ivar place: where the exchange waits for a server; see L{lbtwist.pool}.
+    """
+
+    __slots__ = (
+        "_data", "_end", "_front", "_head", "_more", "_pool", "_sent", "_splices", "_started",
+        "_trailers", "back", "exchange", "place",
+    )  # fmt: skip
+
+    def __init__(
+        self, front: HTTPFront, exchange: Exchange, head: RequestHead, data: bytes, end: bool,
+        trailers: bytes,
+    ) -> None:
+        """
+        @param data: what has come of the request's body.
+        @param end: whether that is all of it, but for the trailers.
+        """
+        self._front = front
+        self.exchange = exchange
+        self._head = head
+        self._data = data
+        self._end = end
+        self._trailers = trailers
+        self._more = b""
+        self._started = False
+        self._sent = 0
+        self._splices: list[Splice] = []
+        self._pool = exchange.pool
+        self.back: HTTPBack | None = None
+        self.place: Any = None
+
+    def start(self, more: bytes) -> None:
+        """
+        @param more: lines to add to the request's head.
+        """
+        head = self._head
+        if head.chunked:
+            more += b"Transfer-Encoding: chunked\r\n"
+        if head.upgrade:
+            more += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        self._more = more
+        self._pool.connect(self)
+
+    # from the pool: L{lbtwist.pool.Waiting}
+
+    def reuse(self, server: Server) -> Any:
+        # What could not be sent twice goes out only where somebody listens.
+        careful = not (self._end and self._head.idempotent)
+        return self._pool.reuse.take(server, self._front.exchanges == 1, careful)
+
+    def newConnection(self, server: Server) -> HTTPBack:
+        return HTTPBack(self._pool, server, self._front.shared.responseReader)
+
+    def serverReady(self, protocol: HTTPBack) -> None:
+        self.back = protocol
+        exchange = self.exchange
+        exchange.stage = Stage.RESPONSE
+        data = self._data
+        assert exchange.server is not None
+        exchange.server.sessions.add(self)
+        protocol.send(self, self._head, self._more, data, self._end and not self._trailers,
+                      exchange.connectedAt)  # fmt: skip
+        if self._end:
+            if self._trailers:
+                protocol.sendEnd(self._trailers)
+            return
+        self._sent += len(data)
+        self._data = b""
+        transport = protocol.transport
+        transport.registerProducer(Flow(self._front, protocol), True)
+        if not transport.producerPaused:
+            self._front.goOn()
+
+    def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
+        self.exchange.stage = stage
+        self._answer(cause, status)
+
+    # from the client
+
+    def requestData(self, data: bytes) -> None:
+        """More of the request's body."""
+        back = self.back
+        if back is not None:
+            self._sent += len(data)
+            back.sendData(data)
+            if self._front.left >= LEAST:
+                self._spliceRequest(back)
+        elif not self._started:
+            self._data += data
+            self._front.stall()
+
+    def requestEnd(self, trailers: bytes) -> None:
+        """The request's body is complete."""
+        self._end = True
+        back = self.back
+        if back is None:
+            self._trailers = trailers
+            self._front.goOn()
+            return
+        if back.transport.producer is not None:
+            back.transport.unregisterProducer()
+        back.sendEnd(trailers)
+        # It may have been held for the sake of the server; what comes now is
+        # another request.
+        self._front.goOn()
+
+    def requestBroken(self, status: int, reason: str) -> None:
+        """What the client sends as its request's body is not acceptable."""
+        self.exchange.reason = reason
+        self._answer(Cause.REFUSED, status)
+
+    def clientEnded(self) -> None:
+        """The client has ended its side; it may still read."""
+        if not self._end or self.exchange.stage == Stage.QUEUE:
+            self.clientLost("the client went away")
+
+    def clientLost(self, reason: str) -> None:
+        """The client is gone."""
+        self.exchange.reason = reason
+        self._abort(Cause.CLIENT)
+
+    def clientTimeout(self) -> None:
+        """The client neither sent nor took anything for too long."""
+        self._answer(Cause.CLIENT_TIMEOUT, 408)
+
+    # from the server: L{lbtwist.http.back.Answered}
+
+    def informational(self, head: ResponseHead) -> None:
+        self._front.sendInformational(head)
+
+    def responseReceived(
+        self, head: ResponseHead, data: bytes, end: bool, trailers: bytes
+    ) -> None:
+        exchange = self.exchange
+        exchange.respondedAt = self._pool.seconds()
+        exchange.response = head
+        exchange.status = head.status
+        exchange.stage = Stage.DATA
+        self._started = True
+        front = self._front
+        if end:
+            self.back = None
+            front.sendHead(exchange, head, data, True, trailers)
+            self._finish(Cause.DONE, Stage.DONE)
+            return
+        back = self.back
+        front.transport.registerProducer(Flow(back, front), True)
+        front.sendHead(exchange, head, data, False, b"")
+        if self.back is back and back is not None and back.left >= LEAST:
+            self._spliceResponse(back)
+
+    def responseData(self, data: bytes) -> None:
+        self._front.sendData(self.exchange, data)
+        back = self.back
+        if back is not None and back.left >= LEAST:
+            self._spliceResponse(back)
+
+    def responseEnd(self, data: bytes, trailers: bytes) -> None:
+        self.back = None
+        front = self._front
+        # The server's connection is its own again: nothing holds it any more.
+        front.transport.unregisterProducer()
+        front.sendEnd(self.exchange, data, trailers)
+        self._finish(Cause.DONE, Stage.DONE)
+
+    def upgraded(self, head: ResponseHead, data: bytes) -> None:
+        back = self.back
+        assert back is not None
+        self.back = None
+        exchange = self.exchange
+        exchange.respondedAt = self._pool.seconds()
+        exchange.response = head
+        exchange.status = head.status
+        exchange.stage = Stage.DATA
+        server = exchange.server
+        assert server is not None
+        server.sessions.discard(self)
+        front = self._front
+        early = front.leave(exchange, head)
+        config = self._pool.config
+        Tunnel(
+            exchange, Side(front.transport), Side(back.transport), front.shared.deadlines,
+            front.shared.tunnelTimeouts(config), front.ended,
+        ).start(early, data)  # fmt: skip
+
+    def responseBroken(self, reason: str) -> None:
+        self.back = None
+        self.exchange.reason = reason
+        self._answer(Cause.SERVER, 502)
+
+    def serverLost(self, reason: str, nothing: bool) -> None:
+        self.back = None
+        exchange = self.exchange
+        if nothing and exchange.reused and not self._sent and self._end and self._head.idempotent:
+            # The server had closed it before our request came: not a failure of
+            # the request. A new connection cannot have been closed in idleness,
+            # so this happens once.
+            server = exchange.server
+            assert server is not None
+            server.sessions.discard(self)
+            self._pool.again(self, server)
+            return
+        exchange.reason = reason
+        self._answer(Cause.SERVER, 502)
+
+    def serverTimeout(self) -> None:
+        self._answer(Cause.SERVER_TIMEOUT, 504)
+
+    def abortSession(self, cause: str) -> None:
+        """End it: the server was marked down, or an administrator said so."""
+        self._answer(cause, 503)
+
+    # long bodies of a known length, through the kernel
+
+    def _spliceRequest(self, back: HTTPBack) -> None:
+        front = self._front
+        source, sink = front.transport, back.transport
+        if not spliceable(source, sink):
+            return
+
+        def moved(size: int) -> None:
+            self._sent += size
+            self.exchange.bytesIn += size
+            front.passed(size)
+
+        def done() -> None:
+            self._splices.remove(splice)
+            front.passedAll()
+            self.requestEnd(b"")
+
+        splice = Splice(source, sink, Flow(front, back), moved, front.left, done)
+        self._splices.append(splice)
+
+    def _spliceResponse(self, back: HTTPBack) -> None:
+        front = self._front
+        source, sink = back.transport, front.transport
+        if not spliceable(source, sink):
+            return
+
+        def moved(size: int) -> None:
+            self.exchange.bytesOut += size
+            back.passed(size)
+
+        def done() -> None:
+            self._splices.remove(splice)
+            back.passedAll()
+            self.responseEnd(b"", b"")
+
+        splice = Splice(source, sink, Flow(back, front), moved, back.left, done)
+        self._splices.append(splice)
+
+    # ending
+
+    def _answer(self, cause: str, status: int) -> None:
+        """Answer by ourselves if nothing has been sent, break off otherwise."""
+        if self._started:
+            self._abort(cause)
+            return
+        self._started = True
+        self._detach()
+        self._front.sendPage(self.exchange, status, self._head.method == b"HEAD")
+        self._finish(cause, self.exchange.stage)
+
+    def _abort(self, cause: str) -> None:
+        self._detach()
+        front = self._front
+        self._finish(cause, self.exchange.stage, broken=True)
+        front.abort()
+
+    def _detach(self) -> None:
+        if self.place is not None:
+            self._pool.leave(self)
+        back, self.back = self.back, None
+        if back is not None:
+            back.abandon()
+        producer = self._front.transport.producer
+        if producer is not None:
+            self._front.transport.unregisterProducer()
+
+    def _finish(self, cause: str, stage: str, broken: bool = False) -> None:
+        exchange = self.exchange
+        exchange.stage = stage
+        for splice in self._splices:
+            splice.release()
+        self._splices = []
+        server = exchange.server
+        if server is not None:
+            server.sessions.discard(self)
+        front = self._front
+        exchange.finish(cause, self._pool.seconds())
+        if not broken:
+            front.exchangeDone()

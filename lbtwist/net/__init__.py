@@ -1,0 +1,1 @@
+"""Twisted transports made for proxying."""

@@ -1,0 +1,519 @@
+"""
+Stream transports that send at once, for TCP and UNIX sockets.
+
+Twisted's own transport queues every write for the next turn of the reactor; this
+one tries to send first and queues what is left. An error that a write meets is
+reported from the event loop, never from inside C{write}. Closing a transport
+with nothing left to send closes it there and then, and C{connectionLost} is
+called before C{loseConnection} returns.
+
+They are ITransports, IConsumers, IPushProducers and IHalfCloseableDescriptors like
+Twisted's, and work on every reactor that watches file descriptors. Not here: TLS,
+and which address belongs to which option (L{lbtwist.net.addresses}).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable
+from errno import EINPROGRESS, EISCONN, EPIPE
+from typing import Any
+
+from twisted.internet import abstract, address, error, main, tcp
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lbtwist.server import Endpoint
+
+READ_SIZE = 65536
+"""The most bytes one read takes."""
+
+HIGH_WATER = 65536
+"""Unsent bytes beyond which the producer is paused."""
+
+_DONE = Failure(error.ConnectionDone())
+_LOST = Failure(error.ConnectionLost())
+_ABORTED = Failure(error.ConnectionAborted())
+_MAX_PIECES = 64
+
+
+class Transport(tcp.Connection):
+    """
+    One connected stream.
+
+    @ivar reading: whether it is watched for input.
+    @ivar plain: what is written here is what goes over the wire.
+    @ivar progress: grows whenever unsent bytes could be sent; a peer that reads
+        slowly is told apart from one that has stopped by it.
+    """
+
+    reactor: Any
+    producer: Any = None
+    plain = True
+    progress = 0
+    reading = False
+    producerPaused = False
+    streamingProducer = False
+    _broken: Failure | None = None
+
+    def __init__(self, skt: socket.socket, reactor: Any) -> None:
+        # Not the base class's: it makes buffers that are not used here.
+        self.reactor = reactor
+        self.socket = skt
+        self.fileno = skt.fileno
+        self._recv = skt.recv
+        # The way straight to the kernel; None while bytes wait, or when no
+        # more may be written.
+        self._send: Callable[[bytes], int] | None = None
+        self._waiting: list[Any] | None = None
+        self._unsent = 0
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "closed"
+        return f"<{type(self).__name__} {state} {self._unsent} unsent>"
+
+    def startProtocol(self, protocol: Any) -> None:
+        """The connection stands: hand it to its protocol."""
+        self.connected = 1
+        self._send = self.socket.send
+        self.protocol = protocol
+        self.startReading()
+        protocol.makeConnection(self)
+
+    # reading
+
+    def startReading(self) -> None:
+        self.reading = True
+        self.reactor.addReader(self)
+
+    def stopReading(self) -> None:
+        self.reading = False
+        self.reactor.removeReader(self)
+
+    def doRead(self) -> Any:
+        try:
+            data = self._recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError as failed:
+            return failed if isinstance(failed, ConnectionError) else main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        self.reading = False
+        if self._broken is not None:
+            # A write took the error; reading after it finds only an end.
+            self.connectionLost(self._broken)
+            return
+        ended = getattr(self.protocol, "readConnectionLost", None)
+        if ended is None:
+            self.connectionLost(reason)
+        else:
+            ended()
+
+    def peekEnd(self) -> bool:
+        """Whether the peer has closed, or sent something, without reading it."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    # writing
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._unsent
+
+    @property
+    def writable(self) -> bool:
+        """Whether a write would go straight to the kernel."""
+        return self._send is not None
+
+    def write(self, data: bytes) -> None:
+        send = self._send
+        if send is not None:
+            try:
+                sent = send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as failed:
+                self._writeFailed(failed)
+                return
+            if sent == len(data):
+                return
+            self._send = None
+            self._waiting = [memoryview(data)[sent:] if sent else data]
+            self._unsent = len(data) - sent
+            self.reactor.addWriter(self)
+        elif self._waiting is not None and not self._writeDisconnecting:
+            if not data:
+                return
+            self._waiting.append(data)
+            self._unsent += len(data)
+        else:
+            return
+        if self._unsent > HIGH_WATER and self.producer is not None and not self.producerPaused:
+            self.producerPaused = True
+            self.producer.pauseProducing()
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self.write(b"".join(iovec))
+
+    def writeRefused(self) -> None:
+        """Somebody else wrote to the socket, and was told that it is closed."""
+        self._writeFailed(BrokenPipeError(EPIPE, os.strerror(EPIPE)))
+
+    def _writeFailed(self, failed: OSError) -> None:
+        """
+        Nothing more can be sent. What the peer sent before may still be read,
+        and reading it ends the connection; if nobody reads, end it soon.
+        """
+        self._send = self._waiting = None
+        self._unsent = 0
+        self._writeDisconnected = True
+        self._broken = Failure(failed)
+        if self.disconnecting or not self.reading:
+            self.reactor.callLater(0, self.connectionLost, self._broken)
+        elif self.producer is not None and self.producerPaused:
+            # Let what it still has run dry.
+            self.producerPaused = False
+            self.producer.resumeProducing()
+
+    def doWrite(self) -> Any:
+        waiting = self._waiting
+        if waiting is None:
+            self.reactor.removeWriter(self)
+            return None
+        try:
+            sent = (
+                self.socket.send(waiting[0])
+                if len(waiting) == 1
+                else self.socket.sendmsg(waiting[:_MAX_PIECES])
+            )
+        except BlockingIOError:
+            return None
+        except OSError as failed:
+            self.reactor.removeWriter(self)
+            self._writeFailed(failed)
+            return None
+        self.progress += 1
+        self._unsent -= sent
+        if self._unsent:
+            gone = 0
+            for piece in waiting:
+                if sent < len(piece):
+                    break
+                sent -= len(piece)
+                gone += 1
+            del waiting[:gone]
+            if sent:
+                waiting[0] = memoryview(waiting[0])[sent:]
+            return None
+        self._waiting = None
+        self.reactor.removeWriter(self)
+        if self._writeDisconnecting:
+            self._closeWrite()
+        elif not self.disconnecting or self.producer is not None:
+            self._send = self.socket.send
+        if self.producer is not None:
+            if self.producerPaused or not self.streamingProducer:
+                self.producerPaused = False
+                self.producer.resumeProducing()
+        elif self.disconnecting:
+            self.connectionLost(_DONE)
+        return None
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        if self.producer is not None:
+            raise RuntimeError(f"{self!r} has a producer already: {self.producer!r}")
+        if self.disconnected:
+            producer.stopProducing()
+            return
+        self.producer = producer
+        self.streamingProducer = streaming
+        self.producerPaused = False
+        if not streaming:
+            producer.resumeProducing()
+        elif self._unsent > HIGH_WATER:
+            self.producerPaused = True
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+        self.producerPaused = False
+        if self.disconnecting and not self._unsent and self.connected:
+            self.connectionLost(_DONE)
+
+    # ending
+
+    def _closeWrite(self) -> None:
+        self._send = None
+        self._writeDisconnected = True
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            # The peer was quicker; reading will meet its reset.
+            return
+
+    def loseWriteConnection(self) -> None:
+        """Send what waits, then end our side; reading goes on."""
+        if self._writeDisconnecting or self._writeDisconnected or not self.connected:
+            return
+        self._writeDisconnecting = True
+        if not self._unsent:
+            self._closeWrite()
+
+    def loseConnection(self, _reason: Any = None) -> None:
+        """Send what waits, then close. Nothing more is read."""
+        if not self.connected or self.disconnecting:
+            return
+        if self._unsent or self.producer is not None:
+            self.disconnecting = 1
+            self.stopReading()
+            return
+        self.connectionLost(_DONE)
+
+    def abortConnection(self) -> None:
+        """Close at once with a reset; what waits is lost."""
+        if not self.disconnected:
+            self.connectionLost(_ABORTED)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.disconnected:
+            return
+        self.disconnected = 1
+        self.connected = 0
+        self._send = self._waiting = None
+        self._unsent = 0
+        skt = self.socket
+        forget = getattr(self.reactor, "forget", None)
+        if forget is not None:
+            forget(skt.fileno())
+        else:
+            self.stopReading()
+            self.stopWriting()
+        producer = self.producer
+        if producer is not None:
+            self.producer = None
+            producer.stopProducing()
+        self._closeSocket(not reason.check(error.ConnectionAborted))
+        protocol = self.protocol
+        # Breaks the circles: a closed transport holds nothing.
+        del self.protocol, self._recv, self.fileno
+        protocol.connectionLost(reason)
+
+
+class Accepted(Transport):
+    """
+    A connection from a client.
+
+    @ivar client: the peer's socket address.
+    """
+
+    def __init__(self, skt: socket.socket, client: Any, reactor: Any) -> None:
+        super().__init__(skt, reactor)
+        self.client = client
+
+    def getPeer(self) -> Any:
+        return _twistedAddress(self.socket.family, self.client)
+
+    def getHost(self) -> Any:
+        return _twistedAddress(self.socket.family, self.socket.getsockname())
+
+
+def _twistedAddress(family: int, name: Any) -> Any:
+    if family == socket.AF_UNIX:
+        return address.UNIXAddress(name or None)
+    kind = address.IPv6Address if family == socket.AF_INET6 else address.IPv4Address
+    return kind("TCP", *name)
+
+
+class Outgoing(Transport):
+    """
+    A connection that is being made to a server.
+
+    Its protocol gets C{makeConnection} when it stands, or C{connectFailed} with
+    an L{OSError}, never both, and never from inside L{connect}.
+    """
+
+    def __init__(self, endpoint: Endpoint, protocol: Any, reactor: Any) -> None:
+        self.endpoint = endpoint
+        self._coming = protocol
+        self._early: Any = None
+        skt = newSocket(endpoint.family, socket.SOCK_STREAM)
+        skt.setblocking(False)
+        if endpoint.family != socket.AF_UNIX:
+            skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().__init__(skt, reactor)
+
+    def connect(self) -> None:
+        """Begin to connect."""
+        try:
+            code = self.socket.connect_ex(self.endpoint.address)
+        except OSError as failed:
+            code = failed.errno or EISCONN
+        if code in (0, EISCONN, EINPROGRESS):
+            self.doWrite = self._connected  # type: ignore[method-assign]
+            self.reactor.addWriter(self)
+        else:
+            self._early = self.reactor.callLater(0, self._failed, OSError(code, os.strerror(code)))
+
+    def doRead(self) -> Any:
+        # A failed connect may be reported as readable by some reactors.
+        return self._connected() if not self.connected else super().doRead()
+
+    def _connected(self) -> None:
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._failed(OSError(code, os.strerror(code)))
+            return
+        del self.doWrite
+        protocol, self._coming = self._coming, None
+        self.startProtocol(protocol)
+        if self._waiting is None and not self.disconnected:
+            self.reactor.removeWriter(self)
+
+    def _failed(self, failed: OSError) -> None:
+        self._early = None
+        protocol = self._giveUp()
+        if protocol is not None:
+            protocol.connectFailed(failed)
+
+    def _giveUp(self) -> Any:
+        protocol, self._coming = self._coming, None
+        if protocol is not None:
+            self.disconnected = 1
+            self.reactor.removeWriter(self)
+            self.__dict__.pop("doWrite", None)
+            self.socket.close()
+            if self._early is not None:
+                self._early.cancel()
+                self._early = None
+        return protocol
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._coming is not None:
+            # The reactor reports an error on a socket that is still connecting.
+            failed = reason.value
+            self._failed(failed if isinstance(failed, OSError) else OSError(str(failed)))
+        else:
+            super().connectionLost(reason)
+
+    def cancel(self) -> None:
+        """Stop connecting; the protocol is told nothing."""
+        self._giveUp()
+
+    def getPeer(self) -> Any:
+        return _twistedAddress(self.endpoint.family, self.endpoint.address)
+
+    def getHost(self) -> Any:
+        return _twistedAddress(self.endpoint.family, self.socket.getsockname())
+
+
+newSocket: Callable[..., socket.socket] = socket.socket
+"""Makes the sockets of outgoing connections."""
+
+
+@implementer(IListeningPort)
+class Listener(abstract.FileDescriptor):
+    """
+    A listening socket. Accepts until nobody waits, bounded per turn, and makes
+    room when the process runs out of descriptors by waiting, not by dropping.
+
+    @ivar accepted: called with an L{Accepted} for each connection.
+    """
+
+    reactor: Any
+    _log = Logger()
+    _batch = 1
+
+    def __init__(self, skt: socket.socket, accepted: Callable[[Accepted], None], reactor: Any):
+        super().__init__(reactor)
+        self.socket = skt
+        self.accepted = accepted
+        skt.setblocking(False)
+        self.fileno = skt.fileno  # type: ignore[method-assign]
+        self._retry: Any = None
+        self._paused = False
+
+    def __repr__(self) -> str:
+        where = self.socket.getsockname() if self.connected else "closed"
+        return f"<Listener {where}>"
+
+    def logPrefix(self) -> str:
+        return "Listener"
+
+    def startListening(self) -> None:
+        """Begin to accept; the socket listens already."""
+        self.connected = 1
+        self.startReading()
+
+    def doRead(self) -> None:
+        accept = self.socket.accept
+        reactor = self.reactor
+        batch = self._batch
+        for done in range(batch):
+            if self._paused or not self.connected:
+                return
+            try:
+                skt, client = accept()
+            except (BlockingIOError, ConnectionAbortedError, PermissionError):
+                self._batch = max(1, done)
+                return
+            except OSError as failed:
+                self._log.error(
+                    "cannot accept on {listener!r}: {failed}; trying again in 0.1 s",
+                    listener=self, failed=failed,
+                )  # fmt: skip
+                self.stopReading()
+                self._retry = reactor.callLater(0.1, self._again)
+                return
+            skt.setblocking(False)
+            self.accepted(Accepted(skt, client, reactor))
+        self._batch = min(batch * 2, 256)
+
+    def _again(self) -> None:
+        self._retry = None
+        if not self._paused:
+            self.startReading()
+
+    def pauseAccepting(self) -> None:
+        """Leave clients in the kernel's queue."""
+        if not self._paused:
+            self._paused = True
+            self.stopReading()
+
+    def resumeAccepting(self) -> None:
+        """Accept again."""
+        if self._paused:
+            self._paused = False
+            if self.connected and self._retry is None:
+                self.startReading()
+
+    def stopListening(self) -> None:
+        """Close; clients that were not accepted are reset by the kernel."""
+        if not self.connected:
+            return
+        self.connected = 0
+        self.disconnected = 1
+        self.stopReading()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self.socket.close()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.stopListening()
+
+    def getHost(self) -> Any:
+        return _twistedAddress(self.socket.family, self.socket.getsockname())

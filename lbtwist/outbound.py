@@ -1,0 +1,80 @@
+"""
+One attempt to connect to one server, with its deadline.
+
+Which server, and what happens after a failure, is L{lbtwist.pool}'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lbtwist.deadlines import Deadlines, Timed
+from lbtwist.net.tcp import Outgoing
+from lbtwist.server import Server
+
+
+class Attempt(Timed):
+    """
+    One connection being made.
+
+    @ivar failed: called with an L{OSError} if it cannot be made or takes too
+        long (then a L{TimeoutError}); never called after L{cancel}.
+    """
+
+    __slots__ = ("_connected", "_deadlines", "_protocol", "_transport", "failed")
+
+    def __init__(
+        self,
+        server: Server,
+        protocol: Any,
+        reactor: Any,
+        deadlines: Deadlines,
+        failed: Callable[[OSError], None],
+        connected: Callable[[Any], None],
+    ) -> None:
+        """
+        @param protocol: gets C{makeConnection} with the transport that stands.
+        @param connected: called with the protocol after that.
+        """
+        super().__init__()
+        assert server.endpoint is not None, f"{server!r} has no address"
+        self._protocol = protocol
+        self._deadlines = deadlines
+        self.failed = failed
+        self._connected = connected
+        self._transport: Outgoing | None = Outgoing(server.endpoint, self, reactor)
+
+    def start(self, timeout: float, now: float) -> None:
+        """
+        Begin.
+
+        @param timeout: in seconds; 0 is no limit but the kernel's.
+        """
+        assert self._transport is not None
+        self._deadlines.arm(self, timeout, now)
+        self._transport.connect()
+
+    def makeConnection(self, transport: Outgoing) -> None:
+        self._transport = None
+        self._deadlines.forget(self)
+        protocol = self._protocol
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        self._connected(protocol)
+
+    def connectFailed(self, failed: OSError) -> None:
+        self._transport = None
+        self._deadlines.forget(self)
+        self.failed(failed)
+
+    def expired(self) -> None:
+        self.cancel()
+        self.failed(TimeoutError("the connection was not made in time"))
+
+    def cancel(self) -> None:
+        """Give up without telling anybody."""
+        self._deadlines.forget(self)
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.cancel()

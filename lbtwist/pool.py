@@ -1,0 +1,313 @@
+"""
+A pool at work: choose a server, wait for a slot of it, connect or reuse, and try
+another where that failed.
+
+The pool decides and counts; what is spoken on a connection is the client's
+(L{IWaiting}) concern, and so is everything after the connection stands.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from lbtwist.config.model import PoolConfig
+from lbtwist.deadlines import Deadlines, Timed
+from lbtwist.exchange import Cause, Exchange, Stage
+from lbtwist.outbound import Attempt
+from lbtwist.reuse import Reuse
+from lbtwist.server import Server
+from lbtwist.stats import PoolTraffic
+
+PAUSE = 1.0
+"""Seconds before the same server is tried again, when no other is left."""
+
+
+class Waiting(Protocol):
+    """
+    Who wants a connection to a server of the pool.
+
+    @ivar exchange: what it is for.
+    @ivar place: kept by the pool: where it waits, L{None} if it does not.
+    """
+
+    exchange: Exchange
+    place: Any
+
+    def reuse(self, server: Server) -> Any:
+        """@return: a connection that stands, or L{None} to have one made."""
+
+    def newConnection(self, server: Server) -> Any:
+        """@return: the protocol for a new connection."""
+
+    def serverReady(self, protocol: Any) -> None:
+        """A connection stands; the exchange holds a slot of its server."""
+
+    def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
+        """
+        No server can be had. The exchange holds no slot.
+
+        @param status: the HTTP status that says so.
+        """
+
+
+class Place(Timed):
+    """A place in the queue."""
+
+    __slots__ = ("_pool", "waiting")
+
+    def __init__(self, pool: Pool, waiting: Waiting) -> None:
+        super().__init__()
+        self._pool = pool
+        self.waiting: Waiting | None = waiting
+
+    def leave(self) -> None:
+        self.waiting = None
+        self._pool.left(self)
+
+    def expired(self) -> None:
+        waiting = self.waiting
+        self.leave()
+        assert waiting is not None
+        waiting.place = None
+        waiting.serverUnavailable(Cause.SERVER_TIMEOUT, Stage.QUEUE, 503)
+
+
+class Connecting(Timed):
+    """A connection that is being made for somebody, or that will be tried again."""
+
+    __slots__ = ("_attempt", "_pool", "_server", "_waiting")
+
+    def __init__(self, pool: Pool, waiting: Waiting, server: Server) -> None:
+        super().__init__()
+        self._pool = pool
+        self._waiting = waiting
+        self._server = server
+        self._attempt: Attempt | None = None
+
+    def start(self) -> None:
+        pool = self._pool
+        server = self._server
+        attempt = self._attempt = Attempt(
+            server, self._waiting.newConnection(server), pool.reactor, pool.deadlines,
+            self._failed, self._connected,
+        )  # fmt: skip
+        attempt.start(pool.config.timeout_connect, pool.seconds())
+
+    expired = start
+
+    def leave(self) -> None:
+        self._pool.deadlines.forget(self)
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    def _connected(self, protocol: Any) -> None:
+        waiting = self._waiting
+        waiting.place = None
+        waiting.exchange.connectedAt = self._pool.seconds()
+        self._server.traffic.connects += 1
+        waiting.serverReady(protocol)
+
+    def _failed(self, failed: OSError) -> None:
+        self._attempt = None
+        self._server.traffic.connectFailures += 1
+        self._pool.connectFailed(self._waiting, self._server, failed, self)
+
+
+class Pool:
+    """
+    The servers of one pool and who waits for them.
+
+    @ivar servers: all of them, in written order.
+    @ivar active: exchanges that hold a slot of a server.
+    @ivar usable: those that new clients may be sent to.
+    """
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        servers: Iterable[Server],
+        balancer: Any,
+        reactor: Any,
+        deadlines: Deadlines,
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self.servers = tuple(servers)
+        self.balancer = balancer
+        self.reactor = reactor
+        self.deadlines = deadlines
+        self.seconds: Callable[[], float] = deadlines.seconds
+        self.reuse = Reuse(config, deadlines)
+        self.active = 0
+        self.traffic = PoolTraffic()
+        self.usable: tuple[Server, ...] = ()
+        self._weights: tuple[int, ...] = ()
+        self._limited = False
+        self._queue: deque[Place] = deque()
+        self.serversChanged()
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name} {len(self.usable)}/{len(self.servers)} usable {self.active}>"
+
+    @property
+    def queued(self) -> int:
+        """How many exchanges wait for a slot."""
+        return len(self._queue)
+
+    def find(self, name: str) -> Server:
+        """@raise KeyError: if the pool has no such server."""
+        for server in self.servers:
+            if server.name == name:
+                return server
+        raise KeyError(name)
+
+    def serversChanged(self) -> None:
+        """A server became usable, or is not any more, or has other limits."""
+        usable = tuple(s for s in self.servers if s.usable and not s.backup)
+        if not usable:
+            # One backup at a time, in written order, as HAProxy does.
+            usable = tuple(s for s in self.servers if s.usable and s.backup)[:1]
+        weights = tuple(server.weight for server in usable)
+        if usable != self.usable or weights != self._weights:
+            # The same tuple only as long as it means the same: see IBalancer.
+            self.usable = usable
+            self._weights = weights
+        self._limited = any(server.maxconn for server in usable)
+        self._serve()
+
+    # from the request's side
+
+    def connect(self, waiting: Waiting) -> None:
+        """
+        Get a connection to a server for an exchange. One of
+        C{waiting.serverReady} and C{waiting.serverUnavailable} is called, now or
+        later, unless it leaves before.
+        """
+        exchange = waiting.exchange
+        server = self._choose(exchange)
+        if server is not None:
+            self._assign(server, waiting)
+        elif not self.usable:
+            waiting.serverUnavailable(Cause.SERVER, Stage.CONNECT, 503)
+        else:
+            self._enqueue(waiting)
+
+    def leave(self, waiting: Waiting) -> None:
+        """Who waits goes away; nothing is called any more."""
+        place, waiting.place = waiting.place, None
+        if place is not None:
+            place.leave()
+
+    def again(self, waiting: Waiting, server: Server) -> None:
+        """Make a new connection to a server of which the exchange holds a slot."""
+        self._open(server, waiting)
+
+    def release(self, exchange: Exchange) -> None:
+        """An exchange gives its slot back."""
+        server = exchange.server
+        assert server is not None and exchange.holding, f"{exchange!r} holds no slot"
+        exchange.holding = False
+        server.active -= 1
+        self.active -= 1
+        if self._queue:
+            self._serve()
+
+    # inside
+
+    def _choose(self, exchange: Exchange) -> Server | None:
+        servers = self.usable
+        if self._limited or exchange.tried:
+            tried = exchange.tried
+            servers = tuple(s for s in servers if not s.full and s not in tried)
+            if len(servers) == len(self.usable):
+                servers = self.usable
+        if not servers:
+            return None
+        chosen: Server = self.balancer.choose(servers, exchange)
+        return chosen
+
+    def _assign(self, server: Server, waiting: Waiting) -> None:
+        exchange = waiting.exchange
+        server.active += 1
+        self.active += 1
+        exchange.server = server
+        exchange.holding = True
+        exchange.assignedAt = now = self.seconds()
+        protocol = waiting.reuse(server)
+        if protocol is not None:
+            exchange.connectedAt = now
+            exchange.reused = True
+            waiting.serverReady(protocol)
+        else:
+            self._open(server, waiting)
+
+    def _open(self, server: Server, waiting: Waiting) -> None:
+        waiting.exchange.stage = Stage.CONNECT
+        waiting.exchange.reused = False
+        connecting = Connecting(self, waiting, server)
+        waiting.place = connecting
+        connecting.start()
+
+    def connectFailed(
+        self, waiting: Waiting, server: Server, failed: OSError, connecting: Connecting
+    ) -> None:
+        """One attempt failed: try another server, or this one again, or give up."""
+        exchange = waiting.exchange
+        exchange.reason = f"{server.pool}/{server.name}: {failed.strerror or failed}"
+        if exchange.retries < self.config.retries:
+            exchange.retries += 1
+            exchange.tried += (server,)
+            other = self._choose(exchange)
+            if other is not None:
+                exchange.redispatched = True
+                waiting.place = None
+                self.release(exchange)
+                self._assign(other, waiting)
+                return
+            if server.usable:
+                # No other is left: this one again, after a moment.
+                self.deadlines.arm(connecting, PAUSE, self.seconds())
+                return
+        waiting.place = None
+        self.release(exchange)
+        if isinstance(failed, TimeoutError):
+            waiting.serverUnavailable(Cause.SERVER_TIMEOUT, Stage.CONNECT, 503)
+        else:
+            waiting.serverUnavailable(Cause.SERVER, Stage.CONNECT, 503)
+
+    def _enqueue(self, waiting: Waiting) -> None:
+        queue = self._queue
+        exchange = waiting.exchange
+        if self.config.maxqueue and len(queue) >= self.config.maxqueue:
+            exchange.reason = "the queue is full"
+            waiting.serverUnavailable(Cause.SERVER, Stage.QUEUE, 503)
+            return
+        exchange.stage = Stage.QUEUE
+        exchange.ahead = (0, len(queue))
+        place = Place(self, waiting)
+        waiting.place = place
+        queue.append(place)
+        timeout = self.config.timeout_queue or self.config.timeout_connect
+        self.deadlines.arm(place, timeout, self.seconds())
+
+    def left(self, place: Place) -> None:
+        """A place in the queue is given up."""
+        self.deadlines.forget(place)
+        self._queue.remove(place)
+
+    def _serve(self) -> None:
+        """Give free slots to those who wait, in the order they came."""
+        queue = self._queue
+        while queue:
+            place = queue[0]
+            waiting = place.waiting
+            assert waiting is not None
+            server = self._choose(waiting.exchange)
+            if server is None:
+                return
+            queue.popleft()
+            self.deadlines.forget(place)
+            waiting.place = None
+            self._assign(server, waiting)

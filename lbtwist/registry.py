@@ -1,0 +1,96 @@
+"""
+The parts a configuration can name: balancers, checks and, later, every other
+kind; each found by what it makes and its name.
+
+Built-in parts register exactly as third-party parts do: an L{Extension} in a
+module of C{twisted.plugins} or C{lbtwist.plugins}, or behind an entry point of
+the group C{lbtwist.plugins}.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from typing import Any
+
+import attr
+from twisted.plugin import IPlugin, getPlugins
+from twisted.python.reflect import namedAny
+from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
+
+from lbtwist.interfaces import IExtension
+
+
+@attr.define(eq=False)
+class Context:
+    """
+    What a part may need of where it will run.
+
+    @ivar pool: the name of the pool it is made for.
+    @ivar clock: seconds that never go back.
+    """
+
+    reactor: Any = None
+    clock: Callable[[], float] = lambda: 0.0
+    random: random.Random = attr.field(factory=random.Random)
+    pool: str = ""
+
+
+@implementer(IExtension, IPlugin)
+@attr.frozen(eq=False)
+class Extension:
+    """
+    One part by name.
+
+    @ivar makes: the interface of what it makes.
+    @ivar name: the word in the configuration.
+    @ivar factory: the dotted name of a class with an attribute C{Options} (an
+        attrs class whose fields are declared with L{lbtwist.options.option}),
+        called with C{(options, context)}. Named, not imported, so that looking
+        for plug-ins imports nothing.
+    """
+
+    makes: InterfaceClass
+    name: str
+    factory: str
+
+    @property
+    def options(self) -> type[Any]:
+        found: type[Any] = namedAny(self.factory).Options
+        return found
+
+    def make(self, options: Any, context: Context) -> Any:
+        return namedAny(self.factory)(options, context)
+
+
+class Registry:
+    """
+    Extensions by interface and name. The first of a name wins, so an embedding
+    program that adds its own before the built-in ones replaces them.
+    """
+
+    def __init__(self, extensions: Iterable[Any]) -> None:
+        self._parts: dict[InterfaceClass, dict[str, Any]] = {}
+        for extension in extensions:
+            self._parts.setdefault(extension.makes, {}).setdefault(extension.name, extension)
+
+    def names(self, makes: InterfaceClass) -> list[str]:
+        return sorted(self._parts.get(makes, ()))
+
+    def find(self, makes: InterfaceClass, name: str) -> Any:
+        """@raise KeyError: if there is no such part."""
+        return self._parts[makes][name]
+
+
+def installed() -> Registry:
+    """Everything that is installed with this Python."""
+    import lbtwist.plugins
+
+    found = list(getPlugins(IExtension))
+    found += getPlugins(IExtension, lbtwist.plugins)
+    for entry in entry_points(group="lbtwist.plugins"):
+        part = entry.load()
+        found += part if isinstance(part, (list, tuple)) else [part]
+    return Registry(found)

@@ -1,0 +1,104 @@
+"""
+Connections to servers that nobody uses now: keep them, give them, let them go.
+
+Knows nothing of what is spoken on them. The newest is given first, so the others
+grow old and can be let go.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lbtwist.config.model import PoolConfig
+from lbtwist.deadlines import Deadlines
+from lbtwist.server import Server
+
+
+class Idle(Protocol):
+    """
+    What is kept: a connection that can tell its age and whether it still stands.
+
+    @ivar createdAt: the clock's seconds when it was made.
+    @ivar uses: how many exchanges it has served.
+    """
+
+    createdAt: float
+    uses: int
+    expires: float
+    turn: int
+
+    def ended(self) -> bool:
+        """Whether the server has closed it or sent something unasked."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+    def expired(self) -> None:
+        """It was idle for too long: close it."""
+
+
+class Reuse:
+    """
+    The idle connections of one pool's servers; they are in L{Server.idle}.
+
+    @ivar first: whether the first exchange of a client's connection may be sent
+        over a used one. With C{http-reuse = safe} only over one that has proved,
+        by a second exchange, that the server keeps it.
+    """
+
+    def __init__(self, config: PoolConfig, deadlines: Deadlines) -> None:
+        self.mode = config.http_reuse
+        self._most = config.idle_connections
+        self._timeout = config.idle_timeout
+        self._age = config.idle_age
+        self._deadlines = deadlines
+
+    def take(self, server: Server, first: bool, careful: bool) -> Idle | None:
+        """
+        Take a connection to a server.
+
+        @param first: it is for the first exchange of a client's connection.
+        @param careful: the exchange could not be repeated if the connection
+            turned out to be closed, so it is looked at before.
+        @return: L{None} if a new one has to be made.
+        """
+        idle = server.idle
+        while idle:
+            if first and self.mode == "safe":
+                for at in range(len(idle) - 1, -1, -1):
+                    if idle[at].uses > 1:
+                        found: Idle = idle.pop(at)
+                        break
+                else:
+                    return None
+            else:
+                found = idle.pop()
+            found.expires = 0.0
+            if careful and found.ended():
+                found.close()
+                continue
+            return found
+        return None
+
+    def keep(self, server: Server, connection: Idle, now: float) -> bool:
+        """
+        Offer a connection that is not used any more.
+
+        @return: whether it is kept; otherwise the caller closes it.
+        """
+        if (
+            self.mode == "never"
+            or len(server.idle) >= self._most
+            or not server.health.up
+            or (self._age and now - connection.createdAt > self._age)
+        ):
+            return False
+        server.idle.append(connection)
+        self._deadlines.arm(connection, self._timeout, now)  # type: ignore[arg-type]
+        return True
+
+    def drop(self, server: Server) -> None:
+        """Let go of all connections to a server."""
+        idle, server.idle = server.idle, []
+        for connection in idle:
+            connection.close()

@@ -1,0 +1,83 @@
+"""
+A server: one member of a pool. Its address, its limits, how it is and how much
+it has to do; no I/O, and no opinion about who is sent to it.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import attr
+
+from lbtwist.health import Health
+from lbtwist.stats import ServerTraffic
+
+
+@attr.frozen
+class Endpoint:
+    """
+    An address that a socket can connect to without asking anybody.
+
+    @ivar address: C{(host, port)}, C{(host, port, flow, scope)} or a path.
+    """
+
+    family: int
+    address: Any
+
+    def __str__(self) -> str:
+        if self.family == socket.AF_UNIX:
+            return f"unix:{self.address}"
+        host, port = self.address[:2]
+        return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+@attr.define(eq=False)
+class Server:
+    """
+    One member of a pool.
+
+    @ivar key: what hashes are made of: stays the same for the same server over
+        restarts, and does not depend on the others.
+    @ivar endpoint: where it listens; L{None} while its name is not resolved.
+    @ivar weight: its share, from 0 (nobody new) to 256.
+    @ivar maxconn: how many exchanges at once; 0 is no limit.
+    @ivar active: exchanges that hold a slot of it now.
+    @ivar idle: its unused connections, newest last; owned by L{lbtwist.reuse}.
+    @ivar sessions: what can be aborted if it is marked down; owned by whoever
+        runs the exchanges.
+    """
+
+    pool: str
+    name: str
+    endpoint: Endpoint | None = None
+    weight: int = 1
+    backup: bool = False
+    maxconn: int = 0
+    key: str = attr.field(default="")
+    health: Health = attr.field(factory=Health)
+    active: int = 0
+    idle: list[Any] = attr.field(factory=list)
+    sessions: set[Any] = attr.field(factory=set)
+    traffic: ServerTraffic = attr.field(factory=ServerTraffic)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.key:
+            self.key = f"{self.pool}/{self.name}"
+
+    def __repr__(self) -> str:
+        state = "up" if self.health.up else "down"
+        if self.health.admin != "ready":
+            state = self.health.admin
+        limit = f"/{self.maxconn}" if self.maxconn else ""
+        return f"<Server {self.pool}/{self.name} {state} {self.active}{limit}>"
+
+    @property
+    def usable(self) -> bool:
+        """Whether new clients may be sent to it."""
+        return self.endpoint is not None and self.weight > 0 and self.health.usable
+
+    @property
+    def full(self) -> bool:
+        """Whether it is at its limit."""
+        return 0 < self.maxconn <= self.active

@@ -1,0 +1,225 @@
+"""
+The load balancer as a Twisted service: start, drain, stop.
+
+Sockets and log files are opened in C{privilegedStartService}, before a daemon
+gives its privileges up; nothing is accepted before C{startService}.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from lbtwist.accesslog import Logs
+from lbtwist.config.model import Config
+from lbtwist.deadlines import Deadlines
+from lbtwist.demo import DemoServer
+from lbtwist.discovery import Names
+from lbtwist.errors import StartError
+from lbtwist.exchange import Cause
+from lbtwist.inbound import Inbound, Process, listenerFor
+from lbtwist.interfaces import ILoadBalancer
+from lbtwist.monitor import Monitor
+from lbtwist.net.addresses import listen
+from lbtwist.pool import Pool
+from lbtwist.server import Server
+
+
+class Frontend:
+    """
+    One frontend: where it listens, and the running side of it.
+
+    @ivar inbound: its connections and counters.
+    """
+
+    def __init__(self, inbound: Inbound, reactor: Any) -> None:
+        self.inbound = inbound
+        self.config = inbound.config
+        self.name = inbound.name
+        self._reactor = reactor
+        self._paths: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Frontend {self.name} {self.inbound.active} active>"
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it really listens: the socket names, ports that were 0 filled in."""
+        return [listener.socket.getsockname() for listener in self.inbound.listeners]
+
+    def open(self) -> None:
+        """
+        Open its sockets.
+
+        @raise StartError: if one cannot be opened; the others are closed again.
+        """
+        try:
+            for bind in self.config.bind:
+                listenerFor(listen(bind), self.inbound, self._reactor)
+                if bind.kind == "unix":
+                    self._paths.append(bind.path)
+        except StartError:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for listener in self.inbound.listeners:
+            listener.startListening()
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        for listener in self.inbound.listeners:
+            listener.connected = 1
+        self.inbound.stopListening()
+        for path in self._paths:
+            with suppress(OSError):
+                os.unlink(path)
+        self._paths.clear()
+
+
+@implementer(ILoadBalancer)
+class LoadBalancer(Service):
+    """
+    A whole balancer.
+
+    @ivar config: what it runs.
+    @ivar frontends: by name.
+    @ivar pools: by name.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        deadlines: Deadlines,
+        process: Process,
+        frontends: Mapping[str, Frontend],
+        pools: Mapping[str, Pool],
+        monitor: Monitor,
+        names: Names,
+        demos: Mapping[Server, DemoServer],
+        logs: Logs,
+    ) -> None:
+        self.config = config
+        self.frontends = dict(frontends)
+        self.pools = dict(pools)
+        self.process = process
+        self.deadlines = deadlines
+        self._reactor = reactor
+        self._monitor = monitor
+        self._names = names
+        self._demos = dict(demos)
+        self._logs = logs
+        self._opened = False
+
+    def pool(self, name: str) -> Pool:
+        return self.pools[name]
+
+    def frontend(self, name: str) -> Frontend:
+        return self.frontends[name]
+
+    def privilegedStartService(self) -> None:
+        """
+        Open sockets and log files.
+
+        @raise StartError: if one cannot be opened.
+        """
+        super().privilegedStartService()
+        self._open()
+
+    def _open(self) -> None:
+        if self._opened:
+            return
+        opened = []
+        try:
+            for frontend in self.frontends.values():
+                opened.append(frontend)
+                frontend.open()
+            self._logs.open()
+        except StartError:
+            for frontend in opened:
+                frontend.close()
+            self._logs.close()
+            raise
+        self._opened = True
+
+    def startService(self) -> None:
+        self._open()
+        super().startService()
+        for server, demo in self._demos.items():
+            server.endpoint = demo.start(self._reactor)
+        for pool in self.pools.values():
+            pool.serversChanged()
+        self._names.start()
+        self._monitor.start()
+        for frontend in self.frontends.values():
+            frontend.start()
+            self._log.info(
+                "{frontend} listens on {addresses}",
+                frontend=frontend.name,
+                addresses=", ".join(map(str, frontend.config.bind)),
+            )
+
+    def drain(self, grace: float) -> Deferred[None]:
+        """
+        Accept nothing more and let what runs come to its end.
+
+        @param grace: seconds after which what still runs is aborted; 0 aborts it
+            at once.
+        @return: fires when nothing runs any more.
+        """
+        done: Deferred[None] = Deferred()
+        inbounds = [frontend.inbound for frontend in self.frontends.values()]
+
+        def perhaps() -> None:
+            if not done.called and not any(inbound.active for inbound in inbounds):
+                if timer.active():
+                    timer.cancel()
+                done.callback(None)
+
+        for frontend in self.frontends.values():
+            frontend.close()
+            frontend.inbound.idle = perhaps
+        timer = self._reactor.callLater(grace, self.abort)
+        for inbound in inbounds:
+            inbound.drain()
+        perhaps()
+        return done
+
+    def abort(self) -> None:
+        """End everything that still runs, at once."""
+        for pool in self.pools.values():
+            for server in pool.servers:
+                for session in list(server.sessions):
+                    session.abortSession(Cause.KILLED)
+        for frontend in self.frontends.values():
+            for protocol in list(frontend.inbound.connections):
+                protocol.abortSession(Cause.KILLED)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        stopped = self.drain(self.config.settings.grace_period)
+        stopped.addCallback(lambda _: self._end())
+        return stopped
+
+    def _end(self) -> Deferred[None]:
+        self._monitor.stop()
+        self._names.stop()
+        for pool in self.pools.values():
+            for server in pool.servers:
+                pool.reuse.drop(server)
+        self.deadlines.stop()
+        self._logs.close()
+        self._opened = False
+        demos = [demo.stop() for demo in self._demos.values()]
+        return DeferredList(demos).addCallback(lambda _: None)

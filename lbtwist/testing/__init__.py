@@ -1,0 +1,27 @@
+"""
+For tests of rules, parts and whole configurations: public, as third parties need it.
+
+L{BalancerContract} and its kin say what a part must do; L{Balancer} is a whole
+balancer in memory, to hold conversations with; L{inPieces} cuts what a reader reads.
+"""
+
+from lbtwist.testing.contracts import (
+    BalancerContract,
+    LoadAwareContract,
+    fakeExchange,
+    makeServers,
+)
+from lbtwist.testing.memory import Balancer, inPieces
+from lbtwist.testing.network import MemoryServer, Peer, Pump
+
+__all__ = [
+    "Balancer",
+    "BalancerContract",
+    "LoadAwareContract",
+    "MemoryServer",
+    "Peer",
+    "Pump",
+    "fakeExchange",
+    "inPieces",
+    "makeServers",
+]

@@ -1,0 +1,401 @@
+"""
+The bench: what it reads, what it computes and what it prints. No load is made here.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench import __main__ as command
+from bench.cases import CASES, FIGURES, Goal
+from bench.load import Outcome, Sample, checkAnswers, checkLog, sample
+from bench.origin import SMALL, parseStatus
+from bench.programs import LBTWIST, PROGRAMS
+from bench.report import asJSON, medians, ratios, table, verdicts
+from bench.system import (
+    Child,
+    CPUTime,
+    Memory,
+    NotStarted,
+    Placement,
+    cpuTime,
+    freePorts,
+    memory,
+    parseRollup,
+    place,
+)
+from bench.wrk import WrkReport, parse
+from lbtwist.config.load import load
+from lbtwist.registry import installed
+
+GOOD = """\
+Running 4s test @ http://127.0.0.1:20001/small
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   649.11us  123.45us   9.87ms   91.02%
+    Req/Sec    49.72k     1.03k   51.20k    75.00%
+  Latency Distribution
+     50%  631.00us
+     75%  702.00us
+     90%  801.00us
+     99%    1.11ms
+  198412 requests in 4.01s, 47.31MB read
+Requests/sec:  49479.30
+Transfer/sec:     11.80MB
+"""
+
+SPOILED = GOOD.replace(
+    "Requests/sec",
+    "  Socket errors: connect 0, read 3, write 0, timeout 7\n"
+    "  Non-2xx or 3xx responses: 12\nRequests/sec",
+)
+
+VALUES = {"port": 20001, "log": "/log/access.log", "serverA": 20002, "serverB": 20003}
+
+
+class TestWrk:
+    def test_goodReport(self):
+        assert parse(GOOD) == WrkReport(requests=198412, seconds=4.01, p99=1.11)
+
+    @pytest.mark.parametrize(
+        ("printed", "milliseconds"),
+        [("731.00us", 0.731), ("12.50ms", 12.5), ("1.25s", 1250.0), ("1.00m", 60000.0)],
+    )
+    def test_p99HasUnits(self, printed, milliseconds):
+        assert parse(GOOD.replace("1.11ms", printed)).p99 == pytest.approx(milliseconds)
+
+    def test_longRunsAreToldInMinutes(self):
+        assert parse(GOOD.replace("in 4.01s", "in 1.50m")).seconds == pytest.approx(90.0)
+
+    def test_errorsMakeItInvalid(self):
+        assert parse(SPOILED).problems == (
+            "12 responses were not 2xx or 3xx",
+            "socket errors: read 3, timeout 7",
+        )
+
+    def test_nothingAnsweredIsInvalid(self):
+        report = parse(GOOD.replace("198412 requests", "0 requests"))
+        assert report.problems == ("no request was answered",)
+
+    @pytest.mark.parametrize("text", ["", "unable to connect to 127.0.0.1:1\n", GOOD[:200]])
+    def test_anythingElseIsNoReport(self, text):
+        with pytest.raises(ValueError, match="not a report of wrk"):
+            parse(text)
+
+
+class TestConfigurations:
+    @pytest.mark.parametrize(
+        ("program", "mode"),
+        [(program, mode) for program in PROGRAMS.values() for mode in sorted(program.modes)],
+        ids=lambda value: getattr(value, "name", value),
+    )
+    def test_everyModeOfEveryProgram(self, program, mode):
+        text = program.render(mode, VALUES)
+        assert "$" not in text
+        assert all(text.count(str(VALUES[name])) == 1 for name in ("port", "serverA", "serverB"))
+        assert program.logsToStdout or text.count(VALUES["log"]) == 1
+
+    @pytest.mark.parametrize("mode", ["http", "tcp"])
+    def test_lbtwistDoesTheWorkOfTheOthers(self, mode, tmp_path):
+        path = tmp_path / "bench.ini"
+        path.write_text(LBTWIST.render(mode, VALUES))
+        config, warnings = load(path, installed())
+        assert warnings == []
+        frontend, pool = config.frontends["bench"], config.pools["app"]
+        assert frontend.mode == mode
+        assert [(log.target, log.path, log.format) for log in frontend.log] == [
+            ("file", "/log/access.log", mode)
+        ]
+        assert [str(server) for server in pool.servers] == ["127.0.0.1:20002", "127.0.0.1:20003"]
+        assert pool.balance.name == "roundrobin"
+        if mode == "http":
+            assert (frontend.forwarded, pool.http_reuse) == ("x", "always")
+
+    @pytest.mark.needs("haproxy")
+    @pytest.mark.parametrize("mode", ["http", "tcp"])
+    def test_haproxyAcceptsItsOwn(self, mode, tmp_path):
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(PROGRAMS["haproxy"].render(mode, VALUES))
+        done = subprocess.run(
+            [PROGRAMS["haproxy"].find(), "-c", "-f", config], capture_output=True, timeout=20
+        )
+        assert (done.returncode, done.stderr.count(b"WARNING")) == (0, 0), done.stderr
+
+    def test_statusOfNginx(self):
+        text = (
+            b"Active connections: 1 \nserver accepts handled requests\n 33 33 198413 \n"
+            b"Reading: 0 Writing: 1 Waiting: 0 \n"
+        )
+        assert parseStatus(text) == (33, 198413)
+        with pytest.raises(OSError, match="404"):
+            parseStatus(b"404 Not Found")
+
+
+class TestSystem:
+    def test_twoCPUsAreKeptApart(self):
+        assert place([0, 1]) == Placement(frozenset({1}), frozenset({0}))
+        assert place([2, 3, 5]) == Placement(frozenset({5}), frozenset({2, 3}))
+        assert str(place([0, 1])) == "program on CPU 1, wrk and nginx on CPU 0"
+
+    def test_oneCPUIsNotPinned(self):
+        assert not place([0]).pinned
+        assert str(place([0])) == "one CPU for everything, nothing is pinned"
+
+    def test_ticksSplitTheExactTime(self):
+        earlier = CPUTime(total=1_000_000_000, user=10, system=20)
+        later = CPUTime(total=1_400_000_000, user=20, system=50)
+        assert later.since(earlier) == pytest.approx((0.1, 0.3))
+
+    def test_lessThanATickIsUserTime(self):
+        assert CPUTime(3_000_000, 0, 0).since(CPUTime(0, 0, 0)) == (0.003, 0.0)
+
+    def test_ownCPUTimeGrows(self):
+        before = cpuTime(os.getpid())
+        sum(range(1000))
+        assert cpuTime(os.getpid()).total > before.total
+
+    def test_memoryIsInBytes(self):
+        text = (
+            "5616f10e1000-7ffca2c9b000 ---p 00000000 00:00 0          [rollup]\n"
+            "Rss:                1764 kB\nPss:                 367 kB\nPss_Dirty:  116 kB\n"
+        )
+        assert parseRollup(text) == Memory(rss=1764 * 1024, pss=367 * 1024)
+        assert memory(os.getpid()).rss > 1024 * 1024
+
+    def test_portsAreDifferent(self):
+        assert len(set(freePorts(5))) == 5
+
+    def test_childEndsWithItsBlock(self, tmp_path):
+        cpus = frozenset(os.sched_getaffinity(0))
+        with Child("sleeper", ["sleep", "60"], tmp_path, cpus) as child:
+            child.waitUntil(lambda: True, 5)
+            pid = child.pid
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    def test_childThatFailsIsQuoted(self, tmp_path):
+        failing = [sys.executable, "-c", "import sys; sys.exit('no such option: frobnicate')"]
+        cpus = frozenset(os.sched_getaffinity(0))
+        with (
+            Child("frob", failing, tmp_path, cpus) as child,
+            pytest.raises(NotStarted, match=r"(?s)frob: ended with code 1.*no such option"),
+        ):
+            child.waitUntil(lambda: False, 10)
+
+    def test_executableThatIsNotThere(self, tmp_path):
+        with pytest.raises(NotStarted, match="nowhere"), Child("x", ["/nowhere"], tmp_path, {0}):
+            pytest.fail("it started")
+
+
+class TestSamples:
+    report = WrkReport(requests=1000, seconds=2.0, p99=1.5)
+
+    def test_figures(self):
+        figures = sample(CASES["http-small"], self.report, (0.01, 0.03), (32, 1010)).figures
+        assert figures == pytest.approx(
+            {"cpu": 40, "user": 10, "system": 30, "rate": 500, "bytes": 48000, "p99": 1.5,
+             "busy": 0.02, "opened": 32}
+        )  # fmt: skip
+        assert set(CASES["http-small"].columns) <= set(figures) <= set(FIGURES)
+
+    def test_aRequestAndItsAnswerAreTwoMessages(self):
+        taken = sample(CASES["tcp-small"], self.report, (0.01, 0.03), (32, 1010))
+        assert taken.figures["cpu"] == pytest.approx(20)
+
+    def test_answersThatTheServerNeverSaw(self):
+        taken = sample(CASES["http-small"], self.report, (0.01, 0.03), (0, 400))
+        assert taken.problems == ("1000 answers to 400 requests at the server",)
+
+    def test_serverConnectionsThatAreNotKept(self):
+        taken = sample(CASES["http-small"], self.report, (0.01, 0.03), (1000, 1000))
+        assert taken.problems == ("1000 server connections for 1000 requests",)
+
+    @pytest.mark.parametrize("lines", [2005, 2037, 2071])
+    def test_aLineForEveryRequest(self, lines):
+        assert checkLog(CASES["http-small"], lines, 5, [self.report] * 2) == []
+
+    @pytest.mark.parametrize("lines", [0, 2004, 2072])
+    def test_linesMissingOrTooMany(self, lines):
+        assert checkLog(CASES["http-small"], lines, 5, [self.report] * 2) == [
+            f"the access log has {lines} lines, 2005 to 2071 are right"
+        ]
+
+    def test_inModeTCPALineForEveryConnection(self):
+        assert checkLog(CASES["tcp-small"], 5 + 2 * 32, 5, [self.report] * 2) == []
+        assert checkLog(CASES["tcp-small"], 2005, 5, [self.report] * 2) != []
+
+
+class Answers:
+    """Stands where a running program does: says what it is told to say."""
+
+    def __init__(self, small=(200, SMALL), seen=(200, b"127.0.0.1")):
+        self._answers = {"/small": small, "/seen": seen}
+
+    def fetch(self, path):
+        return self._answers[path]
+
+
+class TestAnswers:
+    def test_right(self):
+        assert checkAnswers(CASES["http-small"], Answers()) == []
+
+    def test_anotherStatus(self):
+        assert checkAnswers(CASES["http-small"], Answers(small=(503, b"no server"))) == [
+            "/small was answered with 503 and 9 bytes",
+            "/small was answered with 503 and 9 bytes",
+        ]
+
+    def test_otherBytes(self):
+        problems = checkAnswers(CASES["http-small"], Answers(small=(200, b"x" * 96)))
+        assert set(problems) == {"/small came back with other bytes"}
+
+    def test_clientThatIsNotTold(self):
+        assert checkAnswers(CASES["http-small"], Answers(seen=(200, b""))) == [
+            "the server was told X-Forwarded-For: b''"
+        ]
+
+    def test_modeTCPTellsNothing(self):
+        assert checkAnswers(CASES["tcp-small"], Answers(seen=(200, b""))) == []
+
+
+def rounds(*values, problems=()):
+    """An outcome with one round for each value; the others are the value too."""
+    return Outcome([Sample(dict.fromkeys(FIGURES, value), problems) for value in values])
+
+
+class TestReport:
+    def test_medianLeavesOutInvalidRounds(self):
+        outcome = rounds(10.0, 12.0, 30.0)
+        outcome.samples.append(Sample({"cpu": 1.0}, ("socket errors: read 3",)))
+        assert medians(outcome)["cpu"] == 12.0
+        assert medians(Outcome()) == {}
+
+    def test_ratiosAreTakenPerRound(self):
+        # The machine was half as fast in the second round, for both.
+        assert ratios("cpu", rounds(20.0, 40.0).samples, rounds(10.0, 20.0).samples) == [2.0, 2.0]
+
+    def test_invalidRoundsHaveNoRatio(self):
+        theirs = rounds(10.0).samples + rounds(1.0, problems=("odd",)).samples
+        assert ratios("cpu", rounds(20.0, 20.0).samples, theirs) == [2.0]
+
+    def test_goals(self):
+        assert Goal(2.2, "haproxy").holds(2.2)
+        assert not Goal(2.2, "haproxy").holds(2.21)
+        assert Goal(0.8, "haproxy", least=True).holds(0.81)
+        assert not Goal(0.8, "haproxy", least=True).holds(0.79)
+
+    def test_verdicts(self):
+        outcomes = {
+            "lbtwist": rounds(20.0, 22.0, 21.0),
+            "haproxy": rounds(10.0, 10.0, 10.0),
+            "envoy": rounds(10.0, 10.0, 10.0),
+        }
+        assert [str(each) for each in verdicts(CASES["http-small"], outcomes)] == [
+            "lbtwist / haproxy = 2.10 (rounds 2.00 2.20 2.10), goal <= 2.2: holds",
+            "lbtwist / envoy = 2.10 (rounds 2.00 2.20 2.10), goal <= 1: DOES NOT HOLD",
+            "lbtwist / caddy: not measured, goal <= 1",
+        ]
+
+    def test_peerWithoutAGoal(self):
+        outcomes = {"lbtwist": rounds(5.0), "haproxy": rounds(5.0), "envoy": rounds(10.0)}
+        assert [str(each) for each in verdicts(CASES["http-large"], outcomes)] == [
+            "lbtwist / haproxy = 1.00 (rounds 1.00), goal >= 0.8: holds",
+            "lbtwist / envoy = 0.50 (rounds 0.50)",
+        ]
+
+    def test_goalThatIsAFigure(self):
+        outcomes = {"lbtwist": rounds(4000.0, 6000.0, 4200.0)}
+        assert [str(each) for each in verdicts(CASES["idle-memory"], outcomes)] == [
+            "lbtwist = 4200 (rounds 4000 6000 4200), goal <= 5120: holds"
+        ]
+
+    def test_whoDidLessWorkIsNotCompared(self):
+        outcomes = {"lbtwist": rounds(5.0), "haproxy": rounds(10.0)}
+        outcomes["lbtwist"].problems.append("the access log has 0 lines, 10 to 20 are right")
+        assert all(each.holds is None for each in verdicts(CASES["http-small"], outcomes))
+
+    def test_withoutLbtwistThereIsNoVerdict(self):
+        assert verdicts(CASES["http-small"], {"haproxy": rounds(10.0)}) == []
+
+    def test_table(self):
+        outcomes = {
+            "lbtwist": rounds(20.0, 22.0, 21.0),
+            "haproxy": rounds(10.0, 10.0, 10.0),
+            "envoy": Outcome(failure="envoy: ended with code 1"),
+            "caddy": rounds(40.0, problems=("socket errors: timeout 7",)),
+        }
+        assert table(CASES["http-small"], outcomes).splitlines() == [
+            "http-small: kept connections, 96-byte answers; 32 connections",
+            "           CPU us/request   user  system  requests/s  MB/s  p99 ms  busy %  opened",
+            "  lbtwist           21.00  21.00   21.00          21   0.0   21.00    2100      21",
+            "  haproxy           10.00  10.00   10.00          10   0.0   10.00    1000      10",
+            "  envoy                 -      -       -           -     -       -       -       -",
+            "  caddy                 -      -       -           -     -       -       -       -"
+            "  INVALID",
+            "  CPU us/request: lbtwist / haproxy = 2.10 (rounds 2.00 2.20 2.10),"
+            " goal <= 2.2: holds",
+            "  CPU us/request: lbtwist / envoy: not measured, goal <= 1",
+            "  CPU us/request: lbtwist / caddy: not measured, goal <= 1",
+            "  envoy: ended with code 1",
+            "  caddy is invalid: round 1: socket errors: timeout 7",
+        ]
+
+    def test_everyCaseHasATable(self):
+        for case in CASES.values():
+            assert case.figure in case.columns
+            assert table(case, {"lbtwist": rounds(1.0), "haproxy": rounds(1.0)})
+
+    def test_json(self):
+        outcomes = {"lbtwist": rounds(20.0, 22.0), "haproxy": rounds(10.0, 10.0)}
+        found = asJSON(CASES["http-small"], outcomes)
+        assert [each["cpu"] for each in found["programs"]["lbtwist"]["rounds"]] == [20.0, 22.0]
+        assert found["programs"]["lbtwist"]["medians"]["cpu"] == 21.0
+        assert found["verdicts"][0] == {
+            "peer": "haproxy", "rounds": [2.0, 2.2], "value": pytest.approx(2.1),
+            "goal": "<= 2.2", "holds": True,
+        }  # fmt: skip
+
+
+class TestCommand:
+    def test_everythingByDefault(self):
+        options = command.parseArguments([])
+        assert options.case == list(CASES)
+        assert options.programs == ["lbtwist", "haproxy", "envoy", "caddy"]
+        assert (options.rounds, options.seconds, options.json) == (3, 4, None)
+
+    def test_casesAndAPeer(self):
+        options = command.parseArguments(
+            ["--case", "tcp-small,http-small", "--case", "http-large", "--peer", "haproxy"]
+        )
+        assert options.case == ["http-small", "http-large", "tcp-small"]
+        assert options.programs == ["lbtwist", "haproxy"]
+
+    def test_onlyThese(self):
+        assert command.parseArguments(["--only", "envoy,haproxy"]).programs == ["haproxy", "envoy"]
+
+    @pytest.mark.parametrize("text", ["http-smal", "http-small,", ""])
+    def test_unknownNames(self, text):
+        with pytest.raises(argparse.ArgumentTypeError, match="is none of http-small, "):
+            command.names(list(CASES), text)
+
+    @pytest.mark.parametrize("text", ["0", "-1", "2.5", "x"])
+    def test_roundsAreCounted(self, text):
+        with pytest.raises(argparse.ArgumentTypeError):
+            command.positive(text)
+
+    def test_missingProgramIsALine(self, monkeypatch, capsys):
+        monkeypatch.setattr("bench.programs.find_spec", lambda name: None)
+        assert command.installed(["lbtwist"]) == ([], {"lbtwist": "missing"})
+        assert capsys.readouterr().out == (
+            "lbtwist is missing: twisted.plugins.lbtwist_plugin was not found\n"
+        )
+
+    def test_nothingWithoutWrk(self, monkeypatch, capsys):
+        monkeypatch.setattr(command, "find", lambda name: None)
+        assert command.main([]) == 1
+        assert capsys.readouterr().err == (
+            "bench: wrk: is not installed, and nothing can be measured without it\n"
+        )

@@ -1,0 +1,114 @@
+"""C{docs/log.md} explains what is written, all of it, and shows true lines."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_accesslog import SESSION, ended, paris, written  # noqa: F401
+
+from lbtwist import accesslog
+from lbtwist.exchange import Cause, Stage
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "log.md").read_text()
+
+
+def section(title):
+    """@return: the text below a heading, up to the next of any depth."""
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert found, title
+    return found[1]
+
+
+def explained(text):
+    """@return: the words of the first column of a table whose last column is not empty."""
+    rows = [row.strip("|").split(" | ") for row in text.splitlines() if row.startswith("| `")]
+    return [word for row in rows if any(row[1:]) for word in re.findall(r"`([^`]+)`", row[0])]
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def letters(kind):
+    return sorted(value for name, value in vars(kind).items() if not name.startswith("_"))
+
+
+def keys(value):
+    """@return: the keys of an object and of the objects in it."""
+    for key, inner in value.items():
+        yield key
+        if isinstance(inner, dict):
+            yield from keys(inner)
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [(Cause, "The first letter: who"), (Stage, "The second letter: how far")],
+)
+def test_everyLetterIsExplainedOnce(kind, title):
+    assert sorted(explained(section(title))) == letters(kind)
+
+
+def test_pairsAreOfKnownLetters():
+    pairs = explained(section("Both together"))
+    assert len(set(pairs)) == len(pairs) > 10
+    for who, where in pairs:
+        assert who in letters(Cause) and where in letters(Stage)
+
+
+@pytest.mark.parametrize("mode", ["http", "tcp"])
+def test_everyKeyOfTheJSONIsExplained(mode):
+    text = section("JSON")
+    found = json.loads(written(ended(), "json", mode))
+    assert set(found) == set(explained(text))
+    for key in keys(found):
+        assert f"`{key}`" in text
+
+
+def test_everyTimerIsExplained():
+    timers = {
+        timer
+        for mode in ("http", "tcp")
+        for timer in json.loads(written(ended(), "json", mode))["timers"]
+    }
+    assert sorted(explained(section("The timers"))) == sorted(timers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "%ci %cp %tr %ft %b %s %TR %Tw %Tc %Tr %Ta %ST %B %CC %CS %tsc %ac %fc %bc %sc %rc %sq %bq"
+    " %{+Q}r".split(),
+)
+def test_everyFieldOfTheLineIsExplained(name):
+    assert explained(section("A line")).count(name) == 1
+
+
+def test_theTableTakesTheLineApart():
+    rows = [row.split(" | ")[1] for row in section("A line").splitlines() if "| `%" in row]
+    parts = " ".join(row.strip("`") for row in rows)
+    assert parts.replace("3/2/1/1 0 ", "3/2/1/1/0 ") == blocks("text")[0]
+
+
+def test_theLinesAreTrue():
+    story = {"tls": object(), "pool": "app", "counts": (3, 2, 1, 1)}
+    exchange = ended(**story)
+    exchange.frontend.name = "www"
+    assert written(exchange) == blocks("text")[0]
+    assert written(exchange, "json") == blocks("json")[0]
+
+
+def test_theSessionIsTrue():
+    exchange = ended(
+        **SESSION, client=("10.0.1.2", 33313), started=4916.788, pool="pg", assigned=0,
+        connected=0, finished=5007, bytesOut=212,
+    )  # fmt: skip
+    exchange.frontend.name = "db"
+    assert written(exchange, "tcp") == blocks("text")[1]
+
+
+def test_theNumbersAreTrue():
+    text = section("Files and pipes")
+    assert accesslog.TICK == 0.1 and "a tenth of a second" in text
+    assert accesslog.BATCH == 64 * 1024 and "64 KiB" in text
+    assert accesslog.CAPACITY == 16 * 1024 * 1024 and "16 MiB" in text
