@@ -115,12 +115,11 @@ class _Building:
             health = Health()
             if config.check is not None:
                 health = Health(config.check.timing.rise, config.check.timing.fall)
-            servers.append(
-                Server(
-                    config.name, options.name, None, options.weight, options.backup,
-                    options.maxconn, health=health,
-                )  # fmt: skip
-            )
+            server = Server(
+                config.name, options.name, None, options.weight, options.backup,
+                options.maxconn, health=health,
+            )  # fmt: skip
+            servers.append(server)
         part = config.balance
         extension = self._registry.find(IBalancer, part.name)
         options = part.options if part.options is not None else extension.options()

@@ -23,7 +23,8 @@ from lbtwist.health import Result
 from lbtwist.interfaces import IHealthCheck
 from lbtwist.net.tcp import Outgoing
 from lbtwist.options import Pattern, Statuses, Text, Word, option
-from lbtwist.sansio.http1 import ChunkedReader, Partial, ResponseHead, ResponseReader
+from lbtwist.sansio.chunked import ChunkedReader
+from lbtwist.sansio.http1 import Partial, ResponseHead, ResponseReader
 
 if TYPE_CHECKING:
     from lbtwist.registry import Context

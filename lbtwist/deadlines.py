@@ -80,7 +80,11 @@ class Deadlines:
         if timed.turn:
             if timed.turn <= turn:
                 return
-            self._turns[timed.turn].pop(timed, None)
+            waiting = self._turns.get(timed.turn)
+            if waiting is None or timed not in waiting:
+                # Its turn is now: it is about to be looked at.
+                return
+            del waiting[timed]
         self._add(timed, turn)
 
     def forget(self, timed: Timed) -> None:

@@ -11,6 +11,7 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.task import deferLater
 from twisted.protocols.policies import WrappingFactory
@@ -19,6 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
+from lbtwist.errors import StartError
 from lbtwist.options import Integer, Kind, Number
 from lbtwist.server import Endpoint
 
@@ -63,7 +65,7 @@ class _Echo(Resource):
         body = self._describe(request) if size is None else b""
         length = len(body) if size is None else size
         request.setHeader(b"Content-Length", b"%d" % length)
-        if request.method == b"HEAD" or not size:
+        if not size:
             request.write(body)
             request.finish()
         else:
@@ -158,14 +160,17 @@ class DemoServer:
         Listen.
 
         @return: where it can be reached.
-        @raise twisted.internet.error.CannotListenError: if there is no port.
+        @raise StartError: if there is no port.
         """
         self._reactor = reactor
         site = _QuietSite(
             _Echo(self.name, reactor), reactor=reactor, parsePOSTFormSubmission=False
         )
         self._connections = _Connections(site)
-        self._port = reactor.listenTCP(0, self._connections, interface="127.0.0.1")
+        try:
+            self._port = reactor.listenTCP(0, self._connections, interface="127.0.0.1")
+        except CannotListenError as failed:
+            raise StartError(f"demo:{self.name}: {failed.socketError}") from None
         return Endpoint(socket.AF_INET, ("127.0.0.1", self._port.getHost().port))
 
     def stop(self) -> Deferred[None]:

@@ -164,14 +164,14 @@ class _Datagrams:
 
 class _Lease:
     """
-    What of a reactor one lookup uses; L{end} gives everything back. A question of
-    L{twisted.names} that is cancelled leaves timers and sockets behind.
+    What of a reactor one lookup uses; L{end} gives it back. A question of
+    L{twisted.names} that is cancelled closes its datagram socket, but leaves timers
+    and connections behind.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._calls: list[Any] = []
-        self._ports: list[_Datagrams] = []
         self._connectors: list[Any] = []
 
     def callLater(self, *args: Any) -> Any:
@@ -182,9 +182,7 @@ class _Lease:
     def listenUDP(
         self, _port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
     ) -> _Datagrams:
-        port = _Datagrams(protocol, interface, self._reactor)
-        self._ports.append(port)
-        return port
+        return _Datagrams(protocol, interface, self._reactor)
 
     def connectTCP(self, *args: Any) -> Any:
         connector = self._reactor.connectTCP(*args)
@@ -198,8 +196,6 @@ class _Lease:
         for call in self._calls:
             if call.active():
                 call.cancel()
-        for port in self._ports:
-            port.stopListening()
         for connector in self._connectors:
             connector.disconnect()
 

@@ -39,6 +39,28 @@ class BadResponse(MessageError):
         super().__init__(502, reason)
 
 
+class BadProxyHeader(BalancerError):
+    """
+    A PROXY header that cannot be accepted, or something else where one has to be; it
+    says why, for the log.
+    """
+
+
+class BadClientHello(BalancerError):
+    """
+    What should be the ClientHello of TLS is none, or cannot be accepted.
+
+    @ivar reason: what is wrong, for the log.
+    @ivar looksLike: C{"tls"}, C{"http"}, C{"proxy"} for a PROXY header, C{"sslv2"}, or
+        C{""} for what is not known, judged by the bytes that have come so far.
+    """
+
+    def __init__(self, reason: str, looksLike: str = "tls") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.looksLike = looksLike
+
+
 @attr.frozen
 class Position:
     """

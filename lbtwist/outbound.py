@@ -59,9 +59,12 @@ class Attempt(Timed):
         self._transport = None
         self._deadlines.forget(self)
         protocol = self._protocol
+        connected = self._connected
+        # It is over: a circle would keep it until the collector comes.
+        del self._connected, self.failed, self._protocol
         transport.protocol = protocol
         protocol.makeConnection(transport)
-        self._connected(protocol)
+        connected(protocol)
 
     def connectFailed(self, failed: OSError) -> None:
         self._transport = None

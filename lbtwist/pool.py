@@ -3,12 +3,12 @@ A pool at work: choose a server, wait for a slot of it, connect or reuse, and tr
 another where that failed.
 
 The pool decides and counts; what is spoken on a connection is the client's
-(L{IWaiting}) concern, and so is everything after the connection stands.
+(L{Waiting}) concern, and so is everything after the connection stands.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import errno
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -22,6 +22,9 @@ from lbtwist.stats import PoolTraffic
 
 PAUSE = 1.0
 """Seconds before the same server is tried again, when no other is left."""
+
+_RAN_OUT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+"""Of a connect: no descriptor, no memory, no port was left."""
 
 
 class Waiting(Protocol):
@@ -89,10 +92,16 @@ class Connecting(Timed):
     def start(self) -> None:
         pool = self._pool
         server = self._server
-        attempt = self._attempt = Attempt(
-            server, self._waiting.newConnection(server), pool.reactor, pool.deadlines,
-            self._failed, self._connected,
-        )  # fmt: skip
+        try:
+            attempt = Attempt(
+                server, self._waiting.newConnection(server), pool.reactor, pool.deadlines,
+                self._failed, self._connected,
+            )  # fmt: skip
+        except OSError as failed:
+            # There are no descriptors for a socket.
+            self._failed(failed)
+            return
+        self._attempt = attempt
         attempt.start(pool.config.timeout_connect, pool.seconds())
 
     expired = start
@@ -103,6 +112,7 @@ class Connecting(Timed):
             self._attempt.cancel()
 
     def _connected(self, protocol: Any) -> None:
+        self._attempt = None
         waiting = self._waiting
         waiting.place = None
         waiting.exchange.connectedAt = self._pool.seconds()
@@ -144,8 +154,10 @@ class Pool:
         self.traffic = PoolTraffic()
         self.usable: tuple[Server, ...] = ()
         self._weights: tuple[int, ...] = ()
-        self._limited = False
-        self._queue: deque[Place] = deque()
+        self._members: frozenset[Server] = frozenset()
+        self._full = 0
+        self._queue: dict[Place, None] = {}
+        self._serving = False
         self.serversChanged()
 
     def __repr__(self) -> str:
@@ -174,7 +186,8 @@ class Pool:
             # The same tuple only as long as it means the same: see IBalancer.
             self.usable = usable
             self._weights = weights
-        self._limited = any(server.maxconn for server in usable)
+        self._members = frozenset(usable)
+        self._full = sum(server.full for server in usable)
         self._serve()
 
     # from the request's side
@@ -209,6 +222,8 @@ class Pool:
         server = exchange.server
         assert server is not None and exchange.holding, f"{exchange!r} holds no slot"
         exchange.holding = False
+        if server.active == server.maxconn and server in self._members:
+            self._full -= 1
         server.active -= 1
         self.active -= 1
         if self._queue:
@@ -218,7 +233,7 @@ class Pool:
 
     def _choose(self, exchange: Exchange) -> Server | None:
         servers = self.usable
-        if self._limited or exchange.tried:
+        if self._full or exchange.tried:
             tried = exchange.tried
             servers = tuple(s for s in servers if not s.full and s not in tried)
             if len(servers) == len(self.usable):
@@ -232,6 +247,8 @@ class Pool:
         exchange = waiting.exchange
         server.active += 1
         self.active += 1
+        if server.active == server.maxconn:
+            self._full += 1
         exchange.server = server
         exchange.holding = True
         exchange.assignedAt = now = self.seconds()
@@ -273,9 +290,10 @@ class Pool:
         waiting.place = None
         self.release(exchange)
         if isinstance(failed, TimeoutError):
-            waiting.serverUnavailable(Cause.SERVER_TIMEOUT, Stage.CONNECT, 503)
+            cause = Cause.SERVER_TIMEOUT
         else:
-            waiting.serverUnavailable(Cause.SERVER, Stage.CONNECT, 503)
+            cause = Cause.RESOURCE if failed.errno in _RAN_OUT else Cause.SERVER
+        waiting.serverUnavailable(cause, Stage.CONNECT, 503)
 
     def _enqueue(self, waiting: Waiting) -> None:
         queue = self._queue
@@ -288,26 +306,33 @@ class Pool:
         exchange.ahead = (0, len(queue))
         place = Place(self, waiting)
         waiting.place = place
-        queue.append(place)
+        queue[place] = None
         timeout = self.config.timeout_queue or self.config.timeout_connect
         self.deadlines.arm(place, timeout, self.seconds())
 
     def left(self, place: Place) -> None:
         """A place in the queue is given up."""
         self.deadlines.forget(place)
-        self._queue.remove(place)
+        self._queue.pop(place, None)
 
     def _serve(self) -> None:
         """Give free slots to those who wait, in the order they came."""
-        queue = self._queue
-        while queue:
-            place = queue[0]
-            waiting = place.waiting
-            assert waiting is not None
-            server = self._choose(waiting.exchange)
-            if server is None:
-                return
-            queue.popleft()
-            self.deadlines.forget(place)
-            waiting.place = None
-            self._assign(server, waiting)
+        if self._serving:
+            # A slot that came back at once: the loop below goes on.
+            return
+        self._serving = True
+        try:
+            queue = self._queue
+            while queue:
+                place = next(iter(queue))
+                waiting = place.waiting
+                assert waiting is not None
+                server = self._choose(waiting.exchange)
+                if server is None:
+                    return
+                del queue[place]
+                self.deadlines.forget(place)
+                waiting.place = None
+                self._assign(server, waiting)
+        finally:
+            self._serving = False

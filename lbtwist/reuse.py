@@ -11,7 +11,7 @@ from typing import Protocol
 
 from lbtwist.config.model import PoolConfig
 from lbtwist.deadlines import Deadlines
-from lbtwist.server import Server
+from lbtwist.server import Endpoint, Server
 
 
 class Idle(Protocol):
@@ -20,10 +20,16 @@ class Idle(Protocol):
 
     @ivar createdAt: the clock's seconds when it was made.
     @ivar uses: how many exchanges it has served.
+    @ivar doubtful: something may come on it that belongs to what was before.
     """
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it goes."""
 
     createdAt: float
     uses: int
+    doubtful: bool
     expires: float
     turn: int
 
@@ -41,9 +47,9 @@ class Reuse:
     """
     The idle connections of one pool's servers; they are in L{Server.idle}.
 
-    @ivar first: whether the first exchange of a client's connection may be sent
-        over a used one. With C{http-reuse = safe} only over one that has proved,
-        by a second exchange, that the server keeps it.
+    @ivar mode: C{http-reuse}: with C{safe} the first exchange of a client's
+        connection is sent only over one that has proved, by a second exchange,
+        that the server keeps it.
     """
 
     def __init__(self, config: PoolConfig, deadlines: Deadlines) -> None:
@@ -74,7 +80,7 @@ class Reuse:
             else:
                 found = idle.pop()
             found.expires = 0.0
-            if careful and found.ended():
+            if (careful or found.doubtful) and found.ended():
                 found.close()
                 continue
             return found
@@ -90,6 +96,7 @@ class Reuse:
             self.mode == "never"
             or len(server.idle) >= self._most
             or not server.health.up
+            or connection.endpoint is not server.endpoint
             or (self._age and now - connection.createdAt > self._age)
         ):
             return False

@@ -76,8 +76,6 @@ class Frontend:
 
     def close(self) -> None:
         """Accept nothing more."""
-        for listener in self.inbound.listeners:
-            listener.connected = 1
         self.inbound.stopListening()
         for path in self._paths:
             with suppress(OSError):
@@ -121,6 +119,7 @@ class LoadBalancer(Service):
         self._demos = dict(demos)
         self._logs = logs
         self._opened = False
+        self._draining: list[tuple[Deferred[None], Any]] = []
 
     def pool(self, name: str) -> Pool:
         return self.pools[name]
@@ -146,6 +145,8 @@ class LoadBalancer(Service):
                 opened.append(frontend)
                 frontend.open()
             self._logs.open()
+            for server, demo in self._demos.items():
+                server.endpoint = demo.start(self._reactor)
         except StartError:
             for frontend in opened:
                 frontend.close()
@@ -156,8 +157,6 @@ class LoadBalancer(Service):
     def startService(self) -> None:
         self._open()
         super().startService()
-        for server, demo in self._demos.items():
-            server.endpoint = demo.start(self._reactor)
         for pool in self.pools.values():
             pool.serversChanged()
         self._names.start()
@@ -179,22 +178,23 @@ class LoadBalancer(Service):
         @return: fires when nothing runs any more.
         """
         done: Deferred[None] = Deferred()
-        inbounds = [frontend.inbound for frontend in self.frontends.values()]
-
-        def perhaps() -> None:
-            if not done.called and not any(inbound.active for inbound in inbounds):
-                if timer.active():
-                    timer.cancel()
-                done.callback(None)
-
+        self._draining.append((done, self._reactor.callLater(grace, self.abort)))
         for frontend in self.frontends.values():
             frontend.close()
-            frontend.inbound.idle = perhaps
-        timer = self._reactor.callLater(grace, self.abort)
-        for inbound in inbounds:
-            inbound.drain()
-        perhaps()
+            frontend.inbound.idle = self._perhapsDrained
+        for frontend in self.frontends.values():
+            frontend.inbound.drain()
+        self._perhapsDrained()
         return done
+
+    def _perhapsDrained(self) -> None:
+        if self.process.active:
+            return
+        drained, self._draining = self._draining, []
+        for done, timer in drained:
+            if timer.active():
+                timer.cancel()
+            done.callback(None)
 
     def abort(self) -> None:
         """End everything that still runs, at once."""

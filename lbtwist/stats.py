@@ -87,7 +87,7 @@ def count(exchange: Exchange) -> None:
     traffic.responses[status] += 1
     if failed:
         traffic.failed += 1
-        if exchange.cause == "P":
+        if exchange.cause == "P" and exchange.status != 502 and exchange.response is None:
             traffic.refused += 1
     pool = exchange.pool
     if pool is None:

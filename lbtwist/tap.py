@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+from types import FrameType, TracebackType
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -64,6 +65,20 @@ def _tell(broken: ConfigError) -> None:
     print(f"{count} error{'s' if count != 1 else ''}: nothing was started", file=sys.stderr)
 
 
+def _cannotStart(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """
+    The process ends, with exit code 1. Not by L{SystemExit}: only after another
+    exception does Twisted tell the process that waits for a daemon to start, which
+    would wait for ever, and take the file with the process's number away.
+    """
+    if isinstance(error, StartError):
+        print(f"lbtwist cannot start: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
 class Daemon(MultiService):
     """
     The balancer as the one thing a process does.
@@ -77,17 +92,22 @@ class Daemon(MultiService):
     _stopping = False
 
     def privilegedStartService(self) -> None:
-        """@raise SystemExit: with 1 and a message, if it cannot start."""
+        """@raise StartError: if it cannot start; the process ends with its message."""
         try:
             super().privilegedStartService()
-        except StartError as failed:
-            print(f"lbtwist cannot start: {failed}", file=sys.stderr)
-            raise SystemExit(1) from None
+        except StartError:
+            sys.excepthook = _cannotStart
+            raise
 
     def startService(self) -> None:
+        """@raise StartError: likewise, where there was no privileged start."""
         from twisted.internet import reactor
 
-        super().startService()
+        try:
+            super().startService()
+        except StartError:
+            sys.excepthook = _cannotStart
+            raise
         running: Any = reactor
         running.callWhenRunning(self._takeSignals, running)
         # What exists now stays: the collector need not look at it again. What
@@ -97,13 +117,13 @@ class Daemon(MultiService):
         gc.set_threshold(20_000, 20, 50)
 
     def _takeSignals(self, reactor: Any) -> None:
-        theirs = (reactor.sigTerm, reactor.sigInt)
+        def taken(number: int, _frame: FrameType | None) -> None:
+            reactor.callFromThread(self._told, reactor, number)
+
         for number in (signal.SIGTERM, signal.SIGINT):
             # Whoever runs a reactor without Twisted's answers wants none.
-            if signal.getsignal(number) in theirs:
-                signal.signal(
-                    number, lambda number, _frame: reactor.callFromThread(self._told, reactor, number)
-                )
+            if signal.getsignal(number) in (reactor.sigTerm, reactor.sigInt):
+                signal.signal(number, taken)
 
     def _told(self, reactor: Any, number: int) -> None:
         name = signal.Signals(number).name

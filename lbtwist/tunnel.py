@@ -9,6 +9,7 @@ it gets a server from the pool and then becomes a tunnel.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attr
@@ -114,8 +115,10 @@ class Side:
             self._full = 0
 
     def _beginSplice(self, sink: Any) -> None:
-        if spliceable(self.transport, sink):
-            self._splice = Splice(self.transport, sink, self, self.moved)
+        # Without descriptors for a pipe the bytes go on as they do.
+        with suppress(OSError):
+            if spliceable(self.transport, sink):
+                self._splice = Splice(self.transport, sink, self, self.moved)
 
     def moved(self, size: int) -> None:
         """Bytes were passed on inside the kernel."""
@@ -245,7 +248,9 @@ class Tunnel(Timed):
 
     def abortSession(self, cause: str) -> None:
         """End both sides at once."""
-        self.cause = self.cause or cause
+        if self.cause in ("", Cause.DONE):
+            # Both had ended, but not all of it was delivered.
+            self.cause = cause
         for side in (self.client, self.server):
             side.endSplice()
             if not side.lost:
@@ -271,7 +276,7 @@ class Tunnel(Timed):
         assert other is not None
         side.endSplice()
         other.endSplice()
-        if not self.cause:
+        if self.cause in ("", Cause.DONE):
             if reason.check(ConnectionDone):
                 self.cause = Cause.DONE
             elif not reason.check(ConnectionAborted):
@@ -294,6 +299,9 @@ class Tunnel(Timed):
         exchange.bytesIn += self.client.count
         exchange.bytesOut += self.server.count
         cause = self.cause or Cause.CLIENT
+        for side in (self.client, self.server):
+            # Circles would keep all of it until the collector comes.
+            side.other = side.tunnel = None
         exchange.stage = Stage.DONE if cause == Cause.DONE else Stage.DATA
         exchange.finish(cause, self._deadlines.seconds())
         self._ended()
@@ -348,11 +356,11 @@ class Session:
             self._client.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
-        if self._early:
-            self._client.ended = True
-        else:
-            # It never sent anything, and wants nothing any more.
+        if self.exchange.stage == Stage.QUEUE and not self._early:
+            # It never sent anything, and does not want to wait any more.
             self._client.transport.loseConnection()
+        else:
+            self._client.ended = True
 
     def writeConnectionLost(self) -> None:
         """Our side is not closed before there is a tunnel."""

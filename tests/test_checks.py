@@ -146,10 +146,13 @@ class TCPCheckTests(ChecksCase):
 
     def test_cancelledWhileConnecting(self):
         _peer, server = self.listen()
+        before = set(reactor.getWriters())
         result = self.check.check(server)
+        assert set(reactor.getWriters()) > before
         result.cancel()
+        assert set(reactor.getWriters()) == before
         failure = self.failureResultOf(result, CheckCancelled)
-        assert failure.value.status == "L4TOUT"
+        assert (failure.value.status, failure.value.detail) == ("L4TOUT", "no connection")
 
 
 class HTTPCheckTests(ChecksCase):

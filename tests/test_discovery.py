@@ -153,6 +153,10 @@ class ResolverTests(TestCase):
             yield looking
         assert str(caught.value) == reason
 
+    def questions(self):
+        """@return: the sockets of questions that are not answered yet."""
+        return [one for one in reactor.getReaders() if isinstance(one, discovery._Datagrams)]
+
     def known(self, answers, **options):
         """@return: a name server and a resolver that asks it."""
         server = NameServer(answers)
@@ -281,11 +285,11 @@ class ResolverTests(TestCase):
         yield lost
 
     @inlineCallbacks
-    def test_nothingOfItIsInTheLog(self):
+    def test_nothingRemains(self):
         _server, resolver = self.known({("a.example", "A"): [dns.Record_A("10.0.0.1", 9)]})
         with capturedLogs() as events:
             yield resolver.lookup("a.example")
-        assert events == []
+        assert events == [] and self.questions() == []
 
     @inlineCallbacks
     def test_cancelled(self):
@@ -295,11 +299,13 @@ class ResolverTests(TestCase):
         waiting = resolver.lookup("c.example")
         while len(server.asked) < QUESTIONS:
             yield deferLater(reactor, 0)
+        assert len(self.questions()) == QUESTIONS
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         for one in looking:
             one.cancel()
             self.failureResultOf(one, CancelledError)
+        assert self.questions() == []
         yield self.fails(resolver.lookup("b.example"), "there is no such name")
         assert ("c.example", "A") not in server.asked
 

@@ -131,14 +131,15 @@ def test_forwardedFor(client, node):
 
 
 class TestTell:
-    X = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port")
+    @pytest.mark.parametrize("how", ["x", "rfc7239", "both"])
+    def test_namesOfBothKinds(self, how):
+        """A server may believe the kind that we do not write."""
+        assert set(Tell(how).names) == {
+            b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"forwarded"
+        }  # fmt: skip
 
-    @pytest.mark.parametrize(
-        ("how", "names"),
-        [("x", X), ("rfc7239", (b"forwarded",)), ("both", (*X, b"forwarded")), ("none", ())],
-    )
-    def test_names(self, how, names):
-        assert Tell(how).names == names
+    def test_noNames(self):
+        assert Tell("none").names == ()
 
     def test_x(self):
         assert Tell("x").lines("2001:db8::1", 8443, b"https") == (

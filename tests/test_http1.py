@@ -263,10 +263,15 @@ class TestHost:
             assert refusal(reader.read, b"GET / HTTP/1.1\r\n\r\n")[0] == 400
 
     def test_anyNumberOfHosts(self):
+        """As many and as long ones as anybody sends do not fill the memory."""
         reader = RequestReader()
         for number in range(3000):
             host = b"h%d.example" % number
             assert reader.read(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host).host == host
+            long = b"x" * 256 + host
+            assert reader.read(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % long).host == long
+        assert 0 < len(reader._goodHosts) <= 1024
+        assert max(map(len, reader._goodHosts)) < 256
 
 
 class TestStatusLine:

@@ -4,7 +4,7 @@ import pytest
 from heads import BAD_FIELDS, refusal
 
 from lbtwist.errors import BadRequest, BadResponse
-from lbtwist.sansio.http1 import ChunkedReader, chunk, lastChunk, trailerLines
+from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk, trailerLines
 
 
 def decode(*pieces):

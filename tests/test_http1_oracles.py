@@ -13,6 +13,7 @@ The examples are the same in every run.
 """
 
 import re
+from ipaddress import IPv6Address
 
 import h11
 import httptools
@@ -21,13 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lbtwist.errors import BadResponse, MessageError
-from lbtwist.sansio.http1 import (
-    ChunkedReader,
-    RequestReader,
-    ResponseReader,
-    chunk,
-    lastChunk,
-)
+from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
+from lbtwist.sansio.http1 import RequestReader, ResponseReader
 
 ORACLES = settings(
     max_examples=600,
@@ -412,9 +408,19 @@ def grammatical(data, line):
         return None
     fields = [(match[1], match[2]) for match in matches]
     hosts = [value for name, value in fields if name.lower() == b"host"]
-    if len(hosts) > 1 or not all(re.fullmatch(HOST, host) for host in hosts):
+    if len(hosts) > 1 or not all(map(isHost, hosts)):
         return None
     return found, fields
+
+
+def isHost(value):
+    if not re.fullmatch(HOST, value):
+        return False
+    literal = re.match(rb"\[(.*)\]", value)
+    try:
+        return literal is None or bool(IPv6Address(literal[1].decode()))
+    except ValueError:
+        return False
 
 
 def valuesOf(fields, name):

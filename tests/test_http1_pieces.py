@@ -9,12 +9,8 @@ those here has one fault.
 import pytest
 
 from lbtwist.errors import BadResponse, MessageError
-from lbtwist.sansio.http1 import (
-    ChunkedReader,
-    Partial,
-    RequestReader,
-    ResponseReader,
-)
+from lbtwist.sansio.chunked import ChunkedReader
+from lbtwist.sansio.http1 import Partial, RequestReader, ResponseReader
 
 REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -28,6 +24,7 @@ REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n\r\n",
     b"GET /" + b"a" * 99 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"M" * 153 + b" / HTTP/1.1\r\nHost: a\r\n\r\n",
 ]
 
 BAD_REQUESTS = [
@@ -221,6 +218,22 @@ class TestHeads:
         partial = Partial(reader, b"GET / HTTP/1.1\r\nA : b\r")
         with pytest.raises(MessageError):
             partial.feed(b"\n")
+
+    def test_aBareCRIsRefusedAtOnce(self):
+        partial = Partial(requestReader(), b"GET / HTTP/1.1\r\nA: b\r")
+        with pytest.raises(MessageError):
+            partial.feed(b"c")
+
+    @pytest.mark.parametrize("line", [b"GET / HTTP/1.1\r\n", b"\r\nGET / HTTP/1.1\r\n"])
+    @pytest.mark.parametrize("more", [b"A: b\r\n", b"A", b"A: b\r\nC: d\r\nE: f\r\n"])
+    def test_aHeadWithoutEnd(self, line, more):
+        """It is refused when it is too long, and not held until then some day."""
+        partial = Partial(requestReader(), line)
+        with pytest.raises(MessageError) as caught:
+            for _ in range(999):
+                partial.feed(more)
+        assert caught.value.status == 431
+        assert len(partial.data) <= 500 + len(more)
 
     def test_whatHasComeIsKept(self):
         partial = Partial(requestReader(), b"GET / ")

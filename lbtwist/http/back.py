@@ -16,21 +16,15 @@ from zope.interface import implementer
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.errors import BadResponse, MessageError
 from lbtwist.pool import Pool
-from lbtwist.sansio.http1 import (
-    ChunkedReader,
-    Partial,
-    RequestHead,
-    ResponseHead,
-    ResponseReader,
-    chunk,
-    lastChunk,
-)
-from lbtwist.server import Server
+from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
+from lbtwist.sansio.http1 import Partial, RequestHead, ResponseHead, ResponseReader
+from lbtwist.server import Endpoint, Server
 
 _UNTIL_CLOSE = -1
 
-MAX_INFORMATIONAL = 64
-"""Interim responses to one request; a server that sends more sends nothing else."""
+MAX_INFORMATIONAL = 65536
+"""Bytes of interim responses to one request, which are passed on whether the client
+takes them or not."""
 
 
 class Answered(Protocol):
@@ -78,13 +72,15 @@ class HTTPBack(Timed):
     One connection to a server.
 
     @ivar uses: exchanges it has served.
+    @ivar doubtful: a server that does not know that its last response has no body
+        may still send one.
     @ivar createdAt: the clock's seconds when it stood.
     """
 
     __slots__ = (
         "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_left",
         "_method", "_partial", "_pool", "_progress", "_reader", "_reading", "_seconds", "_sending",
-        "_server", "_timeout", "_upgrade", "createdAt", "relay", "transport", "uses",
+        "_server", "_timeout", "_upgrade", "createdAt", "doubtful", "relay", "transport", "uses",
     )  # fmt: skip
 
     def __init__(self, pool: Pool, server: Server, reader: ResponseReader) -> None:
@@ -98,6 +94,7 @@ class HTTPBack(Timed):
         self.transport: Any = None
         self.relay: Any = None
         self.uses = 0
+        self.doubtful = False
         self.createdAt = 0.0
         self._partial: Partial | None = None
         self._body: ChunkedReader | None = None
@@ -136,6 +133,10 @@ class HTTPBack(Timed):
             self._keep = False
             self._finish()
             relay.responseEnd(b"", b"")
+        elif relay is not None:
+            self.relay = None
+            self.transport.abortConnection()
+            relay.serverLost("the server ended the connection", not self._heard)
         else:
             self.transport.abortConnection()
 
@@ -156,6 +157,12 @@ class HTTPBack(Timed):
         self._deadlines.arm(self, self._timeout, self._seconds())
 
     # idle: L{lbtwist.reuse.Idle}
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it goes."""
+        found: Endpoint = self.transport.endpoint
+        return found
 
     def ended(self) -> bool:
         return bool(self.transport.peekEnd())
@@ -179,7 +186,7 @@ class HTTPBack(Timed):
         self.relay = relay
         self.uses += 1
         self._method = head.method
-        self._upgrade = bool(head.upgrade)
+        self._upgrade = head.upgrade
         self._heard = False
         self._informed = 0
         self._keep = False
@@ -206,7 +213,8 @@ class HTTPBack(Timed):
         if self._chunked:
             self.transport.write(lastChunk(trailers))
         self._sending = False
-        self._arm()
+        if self.transport.reading:
+            self._arm()
 
     def abandon(self) -> None:
         """The exchange ended otherwise; nothing of this connection is wanted."""
@@ -272,11 +280,11 @@ class HTTPBack(Timed):
                 break
             data = data[head.size :]
             if status == 101:
-                if not self._upgrade:
-                    raise BadResponse("a 101 that was not asked for")
+                if not _among(head.upgrade, self._upgrade):
+                    raise BadResponse("a 101 to what was not asked for")
                 self._upgraded(relay, head, data)
                 return
-            self._informed += 1
+            self._informed += head.size
             if self._informed > MAX_INFORMATIONAL:
                 raise BadResponse("interim responses without end")
             self._arm()
@@ -288,6 +296,7 @@ class HTTPBack(Timed):
             self._upgraded(relay, head, data[size:])
             return
         self._keep = head.keepAlive
+        self.doubtful = self._method == b"HEAD" or status == 304 or status == 204
         length = head.length
         if length is not None:
             left = length - (len(data) - size)
@@ -351,7 +360,8 @@ class HTTPBack(Timed):
     def passed(self, size: int) -> None:
         """Bytes of the body were passed on without being read here."""
         self._left -= size
-        self._arm()
+        if self.transport.reading:
+            self._arm()
 
     def passedAll(self) -> None:
         """All of the body was passed on."""
@@ -377,3 +387,10 @@ class HTTPBack(Timed):
             transport.unregisterProducer()
         if not self._keep or not self._pool.reuse.keep(self._server, self, self._seconds()):
             transport.loseConnection()
+
+
+def _among(names: bytes, asked: bytes) -> bool:
+    """Whether protocols (RFC 9110 section 7.8) are among those that were asked for."""
+    known = {name.strip().lower() for name in asked.split(b",")}
+    given = {name.strip().lower() for name in names.split(b",")}
+    return bool(names) and given <= known

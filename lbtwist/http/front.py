@@ -24,18 +24,9 @@ from lbtwist.exchange import Cause, Connection, Exchange, Stage
 from lbtwist.http.pages import PAGES
 from lbtwist.http.relay import Relay
 from lbtwist.net.addresses import authority
-from lbtwist.net.tcp import HIGH_WATER
+from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
 from lbtwist.sansio.headers import Tell
-from lbtwist.sansio.http1 import (
-    ChunkedReader,
-    Partial,
-    RequestHead,
-    RequestReader,
-    ResponseHead,
-    ResponseReader,
-    chunk,
-    lastChunk,
-)
+from lbtwist.sansio.http1 import Partial, RequestHead, RequestReader, ResponseHead, ResponseReader
 from lbtwist.tunnel import Timeouts
 
 LINGER = 2.0
@@ -88,24 +79,6 @@ class Shared:
         return Timeouts.of(self.config, pool)
 
 
-class _Drain:
-    """The producer of a client's transport that waits until everything is sent."""
-
-    __slots__ = ("_front",)
-
-    def __init__(self, front: HTTPFront) -> None:
-        self._front = front
-
-    def pauseProducing(self) -> None:
-        """Nothing is produced."""
-
-    def resumeProducing(self) -> None:
-        self._front.drained()
-
-    def stopProducing(self) -> None:
-        """The connection is lost; the front is told so itself."""
-
-
 @implementer(IHalfCloseableProtocol)
 class HTTPFront(Timed):
     """
@@ -115,7 +88,7 @@ class HTTPFront(Timed):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_chunked", "_ended", "_ending", "_full", "_keep", "_left", "_lines",
+        "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
         "connection", "exchanges", "shared", "transport",
     )  # fmt: skip
@@ -142,7 +115,6 @@ class HTTPFront(Timed):
         self._reading = False
         self._ended = False
         self._ending = False
-        self._full = False
 
     def __repr__(self) -> str:
         state = "busy" if self._relay is not None else "idle"
@@ -176,7 +148,7 @@ class HTTPFront(Timed):
         relay = self._relay
         if relay is not None:
             relay.clientEnded()
-        elif not self._full:
+        else:
             self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -235,7 +207,7 @@ class HTTPFront(Timed):
     # requests
 
     def dataReceived(self, data: bytes) -> None:
-        if self._relay is None and not self._full:
+        if self._relay is None:
             if self._ending:
                 return
             self._readHead(data)
@@ -259,7 +231,7 @@ class HTTPFront(Timed):
         self._reading = False
         if self._ending:
             return
-        if self._relay is None and not self._full:
+        if self._relay is None:
             if self._ended:
                 # The last bytes of a client that has ended are no whole request.
                 self.transport.loseConnection()
@@ -306,6 +278,9 @@ class HTTPFront(Timed):
         exchange.requestAt = now
         size = head.size
         exchange.bytesIn = size
+        if not head.host and self._old:
+            # Servers are spoken to in HTTP/1.1, which must name a host.
+            head.fields.set(b"Host", _authority(self.connection.local))
         rest = data[size:] if len(data) > size else b""
         trailers = b""
         end = True
@@ -438,7 +413,8 @@ class HTTPFront(Timed):
     def passed(self, size: int) -> None:
         """Bytes of the body were passed on without being read here."""
         self._left -= size
-        self._arm()
+        if self.transport.reading:
+            self._arm()
 
     def passedAll(self) -> None:
         """All of the body was passed on."""
@@ -447,10 +423,12 @@ class HTTPFront(Timed):
 
     # responses
 
-    def sendInformational(self, head: ResponseHead) -> None:
+    def sendInformational(self, exchange: Exchange, head: ResponseHead) -> None:
         """Pass an interim response on; HTTP/1.0 has none."""
         if not self._old:
-            self.transport.write(b"%b\r%b\r\n" % (head.line, head.fields.block))
+            out = b"%b\r%b\r\n" % (head.line, head.fields.block)
+            exchange.bytesOut += len(out)
+            self.transport.write(out)
 
     def sendHead(
         self, exchange: Exchange, head: ResponseHead, data: bytes, end: bool, trailers: bytes
@@ -484,7 +462,7 @@ class HTTPFront(Timed):
         elif self._old:
             more += b"Connection: keep-alive\r\n"
         out = b"%b\r%b%b\r\n%b" % (line, head.fields.block, more, data)
-        exchange.bytesOut = len(out)
+        exchange.bytesOut += len(out)
         self.transport.write(out)
 
     def sendData(self, exchange: Exchange, data: bytes) -> None:
@@ -511,7 +489,7 @@ class HTTPFront(Timed):
         self._keep = False
         exchange.status = status
         data = PAGES[status].encode(True, bare)
-        exchange.bytesOut = len(data)
+        exchange.bytesOut += len(data)
         self.transport.write(data)
 
     def exchangeDone(self) -> None:
@@ -519,11 +497,6 @@ class HTTPFront(Timed):
         self._relay = None
         if self._more or not self._keep:
             self._close()
-        elif self.transport.unsent > HIGH_WATER:
-            # It asks faster than it reads.
-            self._full = True
-            self.transport.registerProducer(_Drain(self), True)
-            self._arm()
         elif self._buffer:
             self._next()
         elif self._ended:
@@ -536,12 +509,6 @@ class HTTPFront(Timed):
         shared = self.shared
         deadlines = shared.deadlines
         deadlines.arm(self, shared.keepalive, deadlines.seconds())
-
-    def drained(self) -> None:
-        """The client has taken all that waited for it."""
-        self._full = False
-        self.transport.unregisterProducer()
-        self.exchangeDone()
 
     def _close(self) -> None:
         """
@@ -592,7 +559,7 @@ class HTTPFront(Timed):
         if head.status == 101:
             more = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
         out = b"%b\r%b%b\r\n" % (head.line, head.fields.block, more)
-        exchange.bytesOut = len(out)
+        exchange.bytesOut += len(out)
         self.transport.write(out)
         self.shared.deadlines.forget(self)
         self._relay = None
@@ -623,6 +590,13 @@ class HTTPFront(Timed):
         else:
             exchange.reason = reason
             exchange.finish(cause, shared.deadlines.seconds())
+
+
+def _authority(address: tuple[str, int]) -> bytes:
+    host, port = address
+    if ":" in host:
+        host = f"[{host}]"
+    return (f"{host}:{port}" if port else "localhost").encode()
 
 
 def _badBody(reason: str) -> BadRequest:

@@ -8,6 +8,7 @@ ended. Whatever happens, C{_finish} is called once.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lbtwist.exchange import Cause, Exchange, Stage
@@ -43,6 +44,24 @@ class Flow:
 
     def stopProducing(self) -> None:
         """The writer's connection is lost; its protocol is told so itself."""
+
+
+class Last:
+    """The producer of a client's transport that takes its last bytes."""
+
+    __slots__ = ("_relay",)
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def pauseProducing(self) -> None:
+        """Nothing is produced."""
+
+    def resumeProducing(self) -> None:
+        self._relay.drained()
+
+    def stopProducing(self) -> None:
+        """The client's connection is lost; the front is told so itself."""
 
 
 class Relay:
@@ -163,7 +182,8 @@ class Relay:
 
     def clientEnded(self) -> None:
         """The client has ended its side; it may still read."""
-        if not self._end or self.exchange.stage == Stage.QUEUE:
+        stage = self.exchange.stage
+        if stage == Stage.QUEUE or not (self._end or stage == Stage.LAST):
             self.clientLost("the client went away")
 
     def clientLost(self, reason: str) -> None:
@@ -178,7 +198,7 @@ class Relay:
     # from the server: L{lbtwist.http.back.Answered}
 
     def informational(self, head: ResponseHead) -> None:
-        self._front.sendInformational(head)
+        self._front.sendInformational(self.exchange, head)
 
     def responseReceived(
         self, head: ResponseHead, data: bytes, end: bool, trailers: bytes
@@ -193,7 +213,7 @@ class Relay:
         if end:
             self.back = None
             front.sendHead(exchange, head, data, True, trailers)
-            self._finish(Cause.DONE, Stage.DONE)
+            self._sentAll()
             return
         back = self.back
         front.transport.registerProducer(Flow(back, front), True)
@@ -213,7 +233,7 @@ class Relay:
         # The server's connection is its own again: nothing holds it any more.
         front.transport.unregisterProducer()
         front.sendEnd(self.exchange, data, trailers)
-        self._finish(Cause.DONE, Stage.DONE)
+        self._sentAll()
 
     def upgraded(self, head: ResponseHead, data: bytes) -> None:
         back = self.back
@@ -238,7 +258,7 @@ class Relay:
     def responseBroken(self, reason: str) -> None:
         self.back = None
         self.exchange.reason = reason
-        self._answer(Cause.SERVER, 502)
+        self._answer(Cause.REFUSED, 502)
 
     def serverLost(self, reason: str, nothing: bool) -> None:
         self.back = None
@@ -280,8 +300,10 @@ class Relay:
             front.passedAll()
             self.requestEnd(b"")
 
-        splice = Splice(source, sink, Flow(front, back), moved, front.left, done)
-        self._splices.append(splice)
+        # Without descriptors for a pipe the bytes go on as they do.
+        with suppress(OSError):
+            splice = Splice(source, sink, Flow(front, back), moved, front.left, done)
+            self._splices.append(splice)
 
     def _spliceResponse(self, back: HTTPBack) -> None:
         front = self._front
@@ -298,8 +320,9 @@ class Relay:
             back.passedAll()
             self.responseEnd(b"", b"")
 
-        splice = Splice(source, sink, Flow(back, front), moved, back.left, done)
-        self._splices.append(splice)
+        with suppress(OSError):
+            splice = Splice(source, sink, Flow(back, front), moved, back.left, done)
+            self._splices.append(splice)
 
     # ending
 
@@ -328,6 +351,25 @@ class Relay:
         producer = self._front.transport.producer
         if producer is not None:
             self._front.transport.unregisterProducer()
+
+    def _sentAll(self) -> None:
+        """The response is complete; it ends with its last byte."""
+        front = self._front
+        transport = front.transport
+        if not transport.unsent:
+            self._finish(Cause.DONE, Stage.DONE)
+            return
+        self.exchange.stage = Stage.LAST
+        transport.registerProducer(Last(self), True)
+        # Whether anything was held back by now or not: it resumes when all is sent.
+        transport.producerPaused = True
+        front.blocked()
+
+    def drained(self) -> None:
+        """The last byte is on its way."""
+        self._front.transport.unregisterProducer()
+        self._front.unblocked()
+        self._finish(Cause.DONE, Stage.DONE)
 
     def _finish(self, cause: str, stage: str, broken: bool = False) -> None:
         exchange = self.exchange

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable
-from errno import EINPROGRESS, EISCONN, EPIPE
+from errno import EALREADY, ECONNABORTED, EINPROGRESS, EINVAL, EISCONN, EPIPE
 from typing import Any
 
 from twisted.internet import abstract, address, error, main, tcp
@@ -162,7 +162,7 @@ class Transport(tcp.Connection):
             self._unsent += len(data)
         else:
             return
-        if self._unsent > HIGH_WATER and self.producer is not None and not self.producerPaused:
+        if self._unsent > HIGH_WATER and self.streamingProducer and not self.producerPaused:
             self.producerPaused = True
             self.producer.pauseProducing()
 
@@ -193,6 +193,8 @@ class Transport(tcp.Connection):
         waiting = self._waiting
         if waiting is None:
             self.reactor.removeWriter(self)
+            if self.producer is not None and not self.streamingProducer:
+                self.producer.resumeProducing()
             return None
         try:
             sent = (
@@ -224,7 +226,8 @@ class Transport(tcp.Connection):
         if self._writeDisconnecting:
             self._closeWrite()
         elif not self.disconnecting or self.producer is not None:
-            self._send = self.socket.send
+            pulled = self.producer is not None and not self.streamingProducer
+            self._send = self._sendPulled if pulled else self.socket.send
         if self.producer is not None:
             if self.producerPaused or not self.streamingProducer:
                 self.producerPaused = False
@@ -243,6 +246,8 @@ class Transport(tcp.Connection):
         self.streamingProducer = streaming
         self.producerPaused = False
         if not streaming:
+            if self._send is not None:
+                self._send = self._sendPulled
             producer.resumeProducing()
         elif self._unsent > HIGH_WATER:
             self.producerPaused = True
@@ -250,9 +255,17 @@ class Transport(tcp.Connection):
 
     def unregisterProducer(self) -> None:
         self.producer = None
-        self.producerPaused = False
+        self.producerPaused = self.streamingProducer = False
         if self.disconnecting and not self._unsent and self.connected:
             self.connectionLost(_DONE)
+        elif self._send is not None:
+            self._send = self.socket.send
+
+    def _sendPulled(self, data: bytes) -> int:
+        """Send for a producer that is asked for more each time: ask it soon."""
+        sent = self.socket.send(data)
+        self.reactor.addWriter(self)
+        return sent
 
     # ending
 
@@ -277,7 +290,7 @@ class Transport(tcp.Connection):
         """Send what waits, then close. Nothing more is read."""
         if not self.connected or self.disconnecting:
             return
-        if self._unsent or self.producer is not None:
+        if self._unsent or (self.producer is not None and not self._writeDisconnected):
             self.disconnecting = 1
             self.stopReading()
             return
@@ -305,11 +318,13 @@ class Transport(tcp.Connection):
         producer = self.producer
         if producer is not None:
             self.producer = None
+            self.streamingProducer = False
             producer.stopProducing()
         self._closeSocket(not reason.check(error.ConnectionAborted))
         protocol = self.protocol
         # Breaks the circles: a closed transport holds nothing.
         del self.protocol, self._recv, self.fileno
+        self._broken = None
         protocol.connectionLost(reason)
 
 
@@ -361,7 +376,7 @@ class Outgoing(Transport):
         try:
             code = self.socket.connect_ex(self.endpoint.address)
         except OSError as failed:
-            code = failed.errno or EISCONN
+            code = failed.errno or EINVAL
         if code in (0, EISCONN, EINPROGRESS):
             self.doWrite = self._connected  # type: ignore[method-assign]
             self.reactor.addWriter(self)
@@ -373,8 +388,13 @@ class Outgoing(Transport):
         return self._connected() if not self.connected else super().doRead()
 
     def _connected(self) -> None:
+        # An event may be an old one, of another socket with this number: only the
+        # kernel knows whether this one is connected.
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
+        code = code or self.socket.connect_ex(self.endpoint.address)
+        if code in (EALREADY, EINPROGRESS):
+            return
+        if code not in (0, EISCONN):
             self._failed(OSError(code, os.strerror(code)))
             return
         del self.doWrite
@@ -403,9 +423,9 @@ class Outgoing(Transport):
 
     def connectionLost(self, reason: Failure) -> None:
         if self._coming is not None:
-            # The reactor reports an error on a socket that is still connecting.
-            failed = reason.value
-            self._failed(failed if isinstance(failed, OSError) else OSError(str(failed)))
+            # Some reactors report the failure of a connect as a loss.
+            code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or ECONNABORTED
+            self._failed(OSError(code, os.strerror(code)))
         else:
             super().connectionLost(reason)
 
@@ -479,7 +499,17 @@ class Listener(abstract.FileDescriptor):
                 self._retry = reactor.callLater(0.1, self._again)
                 return
             skt.setblocking(False)
-            self.accepted(Accepted(skt, client, reactor))
+            transport = Accepted(skt, client, reactor)
+            try:
+                self.accepted(transport)
+            except Exception:
+                # One connection is lost by it, and not the listener.
+                failure = Failure()
+                self._log.failure("a connection was accepted in vain", failure)
+                if transport.connected:
+                    transport.connectionLost(failure)
+                else:
+                    skt.close()
         self._batch = min(batch * 2, 256)
 
     def _again(self) -> None:
@@ -502,7 +532,7 @@ class Listener(abstract.FileDescriptor):
 
     def stopListening(self) -> None:
         """Close; clients that were not accepted are reset by the kernel."""
-        if not self.connected:
+        if self.disconnected:
             return
         self.connected = 0
         self.disconnected = 1

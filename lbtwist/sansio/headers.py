@@ -143,19 +143,18 @@ class Tell:
     """
     Which fields tell a server of the client.
 
-    @ivar names: in lower case: the fields that are ours to write, and that are
-        removed where the peer is not trusted.
+    @ivar names: in lower case: the fields that are removed where the peer is not
+        trusted: those of both kinds, because a server may believe either.
     """
 
     def __init__(self, how: str) -> None:
         self.x = how in ("x", "both")
         self.rfc7239 = how in ("rfc7239", "both")
-        names = []
-        if self.x:
-            names += [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port"]
-        if self.rfc7239:
-            names += [b"forwarded"]
-        self.names = tuple(names)
+        self.names: tuple[bytes, ...] = ()
+        if how != "none":
+            self.names = (
+                b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"forwarded"
+            )  # fmt: skip
 
     def lines(self, client: str, port: int, scheme: bytes, given: Fields | None = None) -> bytes:
         """

@@ -1,6 +1,6 @@
 """
-HTTP/1.1 as RFC 9112 writes it, and stricter where peers differ: request and
-response heads, the framing of bodies, chunked coding.
+The heads of HTTP/1.1 as RFC 9112 writes them, and stricter where peers differ: requests,
+responses, and how their bodies are framed.
 
 One regular expression checks a whole head. What means something to a proxy it
 finds as well, if that comes once and as nearly everybody writes it: such a head is
@@ -10,7 +10,8 @@ nothing here are never looked at and pass on as they came.
 What two peers could read in two ways is refused: both framings, repeated ones
 that differ, bare CR or LF, folded lines, space before a colon.
 
-Not here: what is done about a message (L{lbtwist.http}), and any I/O.
+Not here: chunked bodies (L{lbtwist.sansio.chunked}), what is done about a message
+(L{lbtwist.http}), and any I/O.
 """
 
 from __future__ import annotations
@@ -20,16 +21,13 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv6Address
 
 from lbtwist.errors import BadRequest, BadResponse, MessageError
+from lbtwist.sansio.grammar import FIELD, HOP_BY_HOP, NAME, VALUE, isFieldLine, isToken, whyField
 from lbtwist.sansio.headers import Fields, tokens
 
-_NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-# A value is visible characters, space, tab and obs-text (RFC 9110 5.5).
-_VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
-_FIELD = _NAME + rb":" + _VALUE + rb"\r\n"
 # One empty line before a request is overlooked (RFC 9112 2.2).
 _EMPTY_LINE = rb"(?:\r\n)?+"
-_REQUEST_LINE = rb"((" + _NAME + rb") ([!\"$-~]++) HTTP/1\.([01]))"
-_STATUS_LINE = rb"(HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + _VALUE + rb")?)"
+_REQUEST_LINE = rb"((" + NAME + rb") ([!\"$-~]++) HTTP/1\.([01]))"
+_STATUS_LINE = rb"(HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + VALUE + rb")?)"
 # Fields of a plain head that are looked at; (?(N)(?!)) fails where group N has come.
 _PLAIN_REQUEST = (
     rb"[Hh]ost: (?(6)(?!))([!-~]++)\r\n"
@@ -43,8 +41,6 @@ _PLAIN_RESPONSE = (
 _CONNECTION = len("\nConnection: ")
 _isRequestLine = re.compile(_REQUEST_LINE).fullmatch
 _isStatusLine = re.compile(_STATUS_LINE).fullmatch
-_isFieldLine = re.compile(_NAME + rb":" + _VALUE).fullmatch
-_isToken = re.compile(_NAME).fullmatch
 _isVersion = re.compile(rb"HTTP/[0-9]\.[0-9]").fullmatch
 
 # reg-name, IPv4 or a bracketed literal (RFC 3986 3.2.2), without the comma that
@@ -56,34 +52,11 @@ _AUTHORITY = re.compile(rb"(?:" + _LITERAL + rb"|" + _REG_NAME + rb"++):([0-9]{1
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*+)://([^/?]*+)(.*)")
 
 # What may come before chunked, if anybody here could undo it (RFC 9112 section 7).
-_OTHER_CODINGS = re.compile(rb"(?:(?!chunked[ \t;,])" + _NAME + rb"[^,]*+,[ \t]*+)++chunked")
-_PROTOCOL = re.compile(_NAME + rb"(?:/" + _NAME + rb")?")
-
-# What concerns one connection only (RFC 9110 7.6.1); Transfer-Encoding is
-# written anew by whoever sends. HTTP2-Settings goes with an h2c upgrade, which
-# RFC 9113 has ended and which would carry requests past all rules.
-HOP_BY_HOP = (
-    b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding",
-    b"upgrade", b"http2-settings",
-)  # fmt: skip
+_OTHER_CODINGS = re.compile(rb"(?:(?!chunked[ \t;,])" + NAME + rb"[^,]*+,[ \t]*+)++chunked")
+_PROTOCOL = re.compile(NAME + rb"(?:/" + NAME + rb")?")
 
 # Never removed because a Connection field lists them.
 _ESSENTIAL = frozenset((b"host", b"content-length", b"transfer-encoding"))
-
-# Fields that must not come as trailers: what frames, routes, modifies, permits or
-# describes a message is known before its body (RFC 9110 6.5.1); and what tells of
-# the client, which a server that merges trailers would take for ours.
-_NOT_TRAILERS = frozenset(
-    HOP_BY_HOP
-    + (b"host", b"content-length", b"trailer", b"content-encoding", b"content-type",
-       b"content-range", b"authorization", b"proxy-authorization", b"proxy-authenticate",
-       b"proxy-authentication-info", b"authentication-info", b"www-authenticate",
-       b"set-cookie", b"cookie", b"expect", b"cache-control", b"pragma", b"max-forwards",
-       b"range", b"if-match", b"if-none-match", b"if-modified-since",
-       b"if-unmodified-since", b"if-range", b"age", b"expires", b"date", b"location",
-       b"retry-after", b"vary", b"warning", b"forwarded", b"x-forwarded-for",
-       b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-host", b"x-real-ip", b"via")
-)  # fmt: skip
 
 
 class RequestHead:
@@ -211,8 +184,8 @@ class _HeadReader:
             b"[-_]".join(map(re.escape, re.split(rb"[-_]", name.lower())))
             if name in drop else re.escape(name) for name in names
         )  # fmt: skip
-        other = rb"(?!(?=[" + first + rb"])(?i:" + words + rb"):)" + _FIELD
-        fields = rb"\r(\n(?:" + plain + rb"|" + other + rb")*+)((?:" + _FIELD + rb")*+)\r\n"
+        other = rb"(?!(?=[" + first + rb"])(?i:" + words + rb"):)" + FIELD
+        fields = rb"\r(\n(?:" + plain + rb"|" + other + rb")*+)((?:" + FIELD + rb")*+)\r\n"
         self._match = re.compile(line + fields).match
         value = rb":[ \t]*+([^\r]*[^\r \t]|)[ \t]*+\r"
         self._find = re.compile(rb"\n(" + words + rb")" + value).finditer
@@ -264,8 +237,8 @@ class _HeadReader:
                 raise self.error(400, "a bare CR in the head")
             if first:
                 self.checkLine(line)
-            elif _isFieldLine(line) is None:
-                raise self.error(400, _whyField(line))
+            elif isFieldLine(line) is None:
+                raise self.error(400, whyField(line))
             start = end + 1
         if data.find(b"\0", max(start, seen)) >= 0:
             raise self.error(400, "a NUL byte in the head")
@@ -307,10 +280,9 @@ class _HeadReader:
                 found[name] = value
                 continue
             found[name] = value
-            if name != b"expect":
-                begin, end = match.span()
-                pieces.append(block[at:begin])
-                at = end
+            begin, end = match.span()
+            pieces.append(block[at:begin])
+            at = end
         pieces.append(block[at:])
         block = b"".join(pieces)
         value = found.get(b"connection", b"")
@@ -364,22 +336,10 @@ _KNOWN_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"http2-
 _MAX_DIGITS = 18
 
 
-def _whyField(line: bytes) -> str:
-    name, colon, _ = line.partition(b":")
-    if line[:1] in (b" ", b"\t"):
-        return "a folded line"
-    if not colon:
-        return "a field without a colon"
-    if name.endswith((b" ", b"\t")):
-        return "space before the colon of a field"
-    if _isToken(name) is None:
-        return "a field name that is not a token"
-    return "a control character in a field"
-
-
 class RequestReader(_HeadReader):
     """
-    Reads request heads; keeps nothing between two calls.
+    Reads request heads; of one call nothing is kept for the next but which values
+    of C{Host} were found good.
 
     @param maxTarget: the longest request target in bytes.
     @param drop: names in lower case of fields that no client may send; with
@@ -420,7 +380,7 @@ class RequestReader(_HeadReader):
             return
         method, _, rest = line.partition(b" ")
         target, space, version = rest.rpartition(b" ")
-        if _isToken(method) is None:
+        if isToken(method) is None:
             raise BadRequest(400, "the method is not a token")
         if not space and not rest.startswith(b"HTTP/"):
             raise BadRequest(400, "no HTTP version: HTTP/0.9 is not spoken")
@@ -721,165 +681,3 @@ class Partial:
         if len(held) > reader.maxBytes:
             raise reader.tooLarge()
         return None
-
-
-def trailerLines(block: bytes) -> bytes:
-    """
-    What of a trailer section is passed on: all but the fields that must not
-    come there (RFC 9110 section 6.5.1), C{_} taken for C{-} as servers do.
-    """
-    if not block:
-        return b""
-    lines = block[:-2].split(b"\r\n")
-    names = [line.partition(b":")[0].lower().replace(b"_", b"-") for line in lines]
-    return b"".join(
-        line + b"\r\n"
-        for name, line in zip(names, lines, strict=True)
-        if name not in _NOT_TRAILERS
-    )
-
-
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(\r\n|;)")
-# As far as a size may have come: refuses early what can never become one.
-_SIZE_BEGINS = re.compile(rb"(?:[0-9A-Fa-f]{1,15}\r?)?")
-_EXTENSION = re.compile(rb"([\t\x20-\x7e\x80-\xff]*+)(\r\n|\r?\Z)")
-
-
-class ChunkedReader:
-    """
-    Reads a chunked body (RFC 9112 section 7.1) in any pieces.
-
-    Extensions are read and forgotten: they concern one connection only. They are
-    bounded, in one line and in a whole body, so that a body cannot be made of
-    nothing else. Space before an extension or the line end is refused.
-
-    @ivar done: the last chunk and the trailers have come.
-    @ivar rest: what came after them.
-    @ivar trailers: complete lines, the passable ones.
-    """
-
-    __slots__ = (
-        "_checked", "_data", "_error", "_extension", "_extensions", "_left", "_section", "_state",
-        "done", "rest", "trailers",
-    )  # fmt: skip
-
-    MAX_EXTENSION = 1024
-    MAX_EXTENSIONS = 16 * 1024
-    MAX_TRAILERS = 16 * 1024
-
-    def __init__(self, error: Callable[[str], MessageError]) -> None:
-        """
-        @param error: makes what is raised, of a reason.
-        """
-        self._error = error
-        self._state = 0
-        self._data = b""
-        self._left = 0
-        self._extension = 0
-        self._extensions = 0
-        self._section = bytearray()
-        self._checked = 0
-        self.done = False
-        self.rest = b""
-        self.trailers = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        @return: the payload among C{data}, possibly nothing.
-        @raise MessageError: if it is not well formed; made by the C{error} given.
-        """
-        if self._data:
-            data = self._data + data
-            self._data = b""
-        pieces = []
-        at = 0
-        size = len(data)
-        while True:
-            if self._state == 0:  # a size
-                match = _SIZE.match(data, at)
-                if match is None:
-                    if _SIZE_BEGINS.fullmatch(data, at) is None:
-                        raise self._error("a chunk size that is not well formed")
-                    self._data = data[at:]
-                    break
-                digits, end = match.groups()
-                at = match.end()
-                self._left = int(digits, 16)
-                if end == b";":
-                    self._extension = 0
-                    self._state = 1
-                else:
-                    self._state = 2 if self._left else 4
-            elif self._state == 1:  # an extension
-                match = _EXTENSION.match(data, at)
-                if match is None:
-                    raise self._error("a chunk extension that is not well formed")
-                length = len(match[1])
-                self._extension += length
-                self._extensions += length
-                if self._extension > self.MAX_EXTENSION or self._extensions > self.MAX_EXTENSIONS:
-                    raise self._error("chunk extensions without end")
-                if match[2] != b"\r\n":
-                    self._data = match[2]
-                    break
-                at = match.end()
-                self._state = 2 if self._left else 4
-            elif self._state == 2:  # data
-                stop = at + self._left
-                if stop > size:
-                    pieces.append(data[at:] if at else data)
-                    self._left = stop - size
-                    break
-                pieces.append(data[at:stop])
-                at = stop
-                self._state = 3
-            elif self._state == 3:  # the line end after data
-                if not data.startswith(b"\r\n", at):
-                    if data[at:] not in (b"", b"\r"):
-                        raise self._error("a chunk longer than it says")
-                    self._data = data[at:]
-                    break
-                at += 2
-                self._state = 0
-            else:
-                self._feedTrailers(data, at)
-                break
-        if len(pieces) == 1:
-            return pieces[0]
-        return b"".join(pieces)
-
-    def _feedTrailers(self, data: bytes, at: int) -> None:
-        section = self._section
-        if not section and data.startswith(b"\r\n", at):
-            self.rest = data[at + 2 :]
-            self.done = True
-            return
-        seen = len(section)
-        section += data[at:]
-        start = self._checked
-        while True:
-            end = section.find(b"\n", max(start, seen))
-            if (len(section) if end < 0 else end + 1) > self.MAX_TRAILERS:
-                raise self._error("trailers without end")
-            if end < 0:
-                break
-            line = bytes(section[start : end + 1])
-            if line == b"\r\n":
-                self.trailers = trailerLines(bytes(section[:start]))
-                self.rest = bytes(section[end + 1 :])
-                self.done = True
-                return
-            if not line.endswith(b"\r\n") or _isFieldLine(line[:-2]) is None:
-                raise self._error("trailers that are not well formed")
-            start = end + 1
-        self._checked = start
-
-
-def chunk(data: bytes) -> bytes:
-    """One chunk around some data, which is not empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def lastChunk(trailers: bytes) -> bytes:
-    """The end of a chunked body."""
-    return b"0\r\n%b\r\n" % trailers

@@ -137,10 +137,15 @@ class Balancer:
         skt.servers = {server.path: server for server in self._servers.values()}
         return skt
 
-    def connects(self) -> Peer:
-        """A client connects to the address C{${bind}}, as it stands in the configuration."""
+    def connects(self, suffix: str = "") -> Peer:
+        """
+        A client connects to an address that stands in the configuration: that way it
+        meets all limits.
+
+        @param suffix: what follows C{${bind}} there.
+        """
         skt = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        skt.connect(f"{self._directory}/bind")
+        skt.connect(f"{self._directory}/bind{suffix}")
         peer = Peer(skt, self.pump)
         self._peers.append(peer)
         self.pump.turn()

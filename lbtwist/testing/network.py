@@ -96,7 +96,8 @@ class Pump(Clock):
         if why is None:
             return
         self.removeReader(selectable)
-        if isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(selectable):
+        half = method == "doRead" and IHalfCloseableDescriptor.providedBy(selectable)
+        if half and isinstance(why, ConnectionDone):
             selectable.readConnectionLost(Failure(ConnectionDone()))
             return
         self.removeWriter(selectable)
@@ -142,10 +143,12 @@ class OutgoingSocket(WatchedSocket):
     """A socket that connects to a L{MemoryServer}."""
 
     servers: Mapping[str, MemoryServer]
+    _begun = False
     _plug: socket.socket
 
     def connect_ex(self, address: Any) -> int:
-        server = self.servers.get(address)
+        server = None if self._begun else self.servers.get(address)
+        self._begun = True
         if server is not None and server.hesitating is not None:
             self._hang()
             server.hesitating.append(self)
@@ -185,6 +188,7 @@ class Peer:
         self._ours = ours
         self._pump = pump
         self._read = b""
+        self._wasReset = False
         skt.setblocking(False)
 
     def sends(self, data: bytes) -> None:
@@ -210,8 +214,11 @@ class Peer:
             except BlockingIOError:
                 return False
             except ConnectionError:
+                # Closed with something unread, which the kernel answers so.
+                self._wasReset = True
                 return True
             if not data:
+                self._wasReset = self._ours is not None and self._ours.aborted
                 return True
             self._read += data
             self._pump.turn()
@@ -240,14 +247,14 @@ class Peer:
         ended = self._take()
         assert not self._read, f"received {self._read!r}"
         assert ended, "the connection stands"
-        assert not (self._ours is not None and self._ours.aborted), "it was reset"
+        assert not self._wasReset, "it was reset"
 
     def isReset(self) -> None:
         """Nothing more has come but a reset."""
         ended = self._take()
         assert not self._read, f"received {self._read!r}"
         assert ended, "the connection stands"
-        assert self._ours.aborted, "it was closed in good order"
+        assert self._wasReset, "it was closed in good order"
 
     def ends(self) -> None:
         """End our side; we still read."""
@@ -263,6 +270,13 @@ class Peer:
         """Close with a reset."""
         self._ours.reset = True
         self.closes()
+
+
+def _unread(skt: socket.socket) -> bool:
+    try:
+        return bool(skt.recv(1, socket.MSG_PEEK))
+    except ConnectionError:
+        return False
 
 
 class MemoryServer:
@@ -324,13 +338,10 @@ class MemoryServer:
                 raise AssertionError("the balancer has not connected") from None
             peer = Peer(skt, self._pump, self.connected.popleft() if self.connected else None)
             self._peers.append(peer)
-            try:
-                if skt.recv(1, socket.MSG_PEEK):
-                    return peer
-            except BlockingIOError:
+            poller = select.poll()
+            poller.register(skt, select.POLLIN)
+            if not any(event & select.POLLHUP for _, event in poller.poll(0)) or _unread(skt):
                 return peer
-            except ConnectionError:
-                pass
             skt.close()
 
     def acceptsNothing(self) -> None:
