@@ -86,9 +86,7 @@ class Inbound:
     def accepted(self, transport: Accepted) -> None:
         """A client is there."""
         process = self.process
-        process.active += 1
         process.accepted += 1
-        self.active += 1
         self.traffic.connections += 1
         skt = transport.socket
         try:
@@ -101,6 +99,8 @@ class Inbound:
             bool(self._trusted) and self._isTrusted(client[0]),
         )  # fmt: skip
         protocol = self._newProtocol(connection)
+        process.active += 1
+        self.active += 1
         self.connections.add(protocol)
         transport.startProtocol(protocol)
         if 0 < self.config.maxconn <= self.active or process.full:
