@@ -27,8 +27,15 @@ class Options(usage.Options):
     """The options of C{lbtwist}."""
 
     synopsis = "lbtwist COMMAND"
+    longdesc = "For people and scripts around a load balancer; it runs with twistd lbtwist."
     subCommands = [["check", None, CheckOptions, "Check a configuration file."]]
-    optFlags = [["version", "V", "Print the version."]]
+
+    def opt_version(self) -> None:
+        """Print the version."""
+        print(__version__)
+        raise SystemExit(0)
+
+    opt_V = opt_version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,9 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except usage.UsageError as wrong:
         print(f"lbtwist: {wrong}\n{options}", file=sys.stderr)
         return 2
-    if options["version"]:
-        print(__version__)
-        return 0
     if options.subCommand != "check":
         print(options)
         return 2

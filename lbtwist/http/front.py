@@ -278,9 +278,6 @@ class HTTPFront(Timed):
         exchange.requestAt = now
         size = head.size
         exchange.bytesIn = size
-        if not head.host and self._old:
-            # Servers are spoken to in HTTP/1.1, which must name a host.
-            head.fields.set(b"Host", _authority(self.connection.local))
         rest = data[size:] if len(data) > size else b""
         trailers = b""
         end = True
@@ -590,13 +587,6 @@ class HTTPFront(Timed):
         else:
             exchange.reason = reason
             exchange.finish(cause, shared.deadlines.seconds())
-
-
-def _authority(address: tuple[str, int]) -> bytes:
-    host, port = address
-    if ":" in host:
-        host = f"[{host}]"
-    return (f"{host}:{port}" if port else "localhost").encode()
 
 
 def _badBody(reason: str) -> BadRequest:
