@@ -58,9 +58,12 @@ def test_tcp():
 
 
 def test_acceptedSocketsSendWithoutDelay():
-    with listen(bind(host="127.0.0.1")) as skt:
-        with socket.create_connection(skt.getsockname()), skt.accept()[0] as accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        listen(bind(host="127.0.0.1")) as skt,
+        socket.create_connection(skt.getsockname()),
+        skt.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_everyAddress(withoutIPv6):

@@ -1,5 +1,7 @@
 """Deadlines: never early, hardly late, in order, and nothing is left of them."""
 
+from itertools import pairwise
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -144,7 +146,7 @@ class DeadlinesTests(SynchronousTestCase):
         self.advance(10.5)
         times = [when for _, when in self.notes]
         self.assertEqual(len(times), 10)
-        for before, after in zip(times, times[1:], strict=False):
+        for before, after in pairwise(times):
             self.assertGreaterEqual(after - before, 1.0)
 
     def test_forgetsAnotherOfTheSameTurn(self):

@@ -4,11 +4,11 @@ import errno
 from unittest.mock import patch
 
 import pytest
+from pooled import Attempt, Client, pooled
 
 from lbtwist.exchange import Cause, Stage
 from lbtwist.health import Admin
 from lbtwist.pool import PAUSE
-from pooled import Attempt, Client, pooled
 
 REFUSED = (Cause.SERVER, Stage.CONNECT, 503)
 

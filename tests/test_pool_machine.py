@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pooled import Attempt, Choosing, Client, pooled
 
 from lbtwist.balance import LeastConn
 from lbtwist.pool import PAUSE
 from lbtwist.registry import Context
-from pooled import Attempt, Choosing, Client, pooled
 
 LIMITS = (1, 2, 0)
 INDEX = st.integers(0, 1000)

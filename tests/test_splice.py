@@ -6,10 +6,10 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streams import Noting, Stream, tcpPair, unixPair
 
 from lbtwist.net import splice as module
 from lbtwist.net.splice import MAX_SPARE, Splice, spliceable
-from streams import Noting, Stream, tcpPair, unixPair
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "splice"), reason="no splice here")
 
@@ -77,7 +77,7 @@ def nothingIsLeft():
     before = set(os.listdir("/proc/self/fd"))
     spare = [fd for pipe in module._spare for fd in pipe]
     yield
-    for out, into in module._spare:
+    for out, _ in module._spare:
         with pytest.raises(BlockingIOError):
             os.read(out, 1)
     while module._spare:
@@ -278,7 +278,9 @@ def test_theSinkBreaksWhileItTakesNothing(monkeypatch):
     joined.close()
 
 
-@pytest.mark.parametrize("code, kind", [(errno.ECONNRESET, ConnectionResetError), (errno.EIO, Exception)])
+@pytest.mark.parametrize(
+    ("code", "kind"), [(errno.ECONNRESET, ConnectionResetError), (errno.EIO, Exception)]
+)
 def test_theSourceBreaks(monkeypatch, code, kind):
     joined = Joined()
 
