@@ -122,7 +122,7 @@ class Inbound:
     def _isTrusted(self, host: str) -> bool:
         if host == "unix":
             return True
-        address = ip_address(host.partition("%")[0])
+        address = ip_address(host)
         return any(address in network for network in self._trusted)
 
     def connectionEnded(self, protocol: Any) -> None:

@@ -106,8 +106,8 @@ class Stream:
     @ivar twisted: it is Twisted's own and not ours.
     """
 
-    def __init__(self, pair=unixPair, twisted=False, protocol=None, wrap=None):
-        self.pump = Pump()
+    def __init__(self, pair=unixPair, twisted=False, protocol=None, wrap=None, pump=None):
+        self.pump = pump or Pump()
         ours, self.peer = pair()
         if wrap is not None:
             ours = wrap(ours.family, ours.type, 0, ours.detach())

@@ -105,6 +105,7 @@ class DeadlinesTests(SynchronousTestCase):
     def test_earlierThanBefore(self):
         thing = self.thing(50.0)
         self.arm(thing, 0.5)
+        self.assertEqual(len(self.deadlines), 1)
         self.advance(0.6)
         self.assertEqual(self.order, [thing])
         self.advance(60)
@@ -177,6 +178,19 @@ class DeadlinesTests(SynchronousTestCase):
         self.advance(2)
         self.assertEqual(self.order, [first, second])
         self.assertEqual(len(self.deadlines), 0)
+
+    def test_movesAnotherToThePastBesideANewOne(self):
+        first = self.thing(1.0)
+        second = self.thing(1.0)
+        third = self.thing()
+
+        def then():
+            self.deadlines.arm(third, 1.0, 1000.0)
+            self.deadlines.arm(second, 0.01, 999.0)
+
+        first.then = then
+        self.advance(2)
+        self.assertEqual(self.order, [first, second, third])
 
     def test_anErrorStopsNothing(self):
         """It is logged, and the others of the same turn expire."""

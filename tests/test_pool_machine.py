@@ -121,6 +121,11 @@ class Machine(RuleBasedStateMachine):
             assert server.active == sum(one.server is server for one in holding)
 
     @invariant()
+    def knowsHowManyAreFull(self):
+        """Or it would look for free servers although all are."""
+        assert self.pool._full == sum(server.full for server in self.pool.usable)
+
+    @invariant()
     def noLimitIsExceeded(self):
         for server in self.pool.servers:
             assert not server.maxconn or server.active <= server.maxconn

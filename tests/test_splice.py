@@ -39,12 +39,7 @@ class Joined:
 
     def __init__(self, limit=None, pair=unixPair):
         self.source = Stream(pair)
-        self.sink = Stream(pair)
-        pump = self.source.pump
-        # One reactor for both.
-        self.sink.transport.pauseProducing()
-        self.sink.pump = self.sink.transport.reactor = pump
-        self.sink.transport.resumeProducing()
+        self.sink = Stream(pair, pump=self.source.pump)
         self.flow = Flow(self.source.transport)
         self.moved = 0
         self.done = 0

@@ -75,7 +75,7 @@ class Pump(Clock):
 
     def _poll(self) -> bool:
         poller = select.poll()
-        for fd in self._readers.keys() | self._writers.keys():
+        for fd in sorted(self._readers.keys() | self._writers.keys()):
             poller.register(
                 fd,
                 (select.POLLIN if fd in self._readers else 0)

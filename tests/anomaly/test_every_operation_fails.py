@@ -1,260 +1,115 @@
 """
-The n-th connect, read or write of a whole exchange fails, for every n.
+The n-th operation of a whole conversation fails, is put off or takes one byte, for
+every n: each connect, read and write, and each splice.
 
 Whatever fails, a client gets a correct answer, one of our own that says what
 happened, or a close; never half an answer that looks whole. Every exchange ends
-once, and nothing is left behind: no slot, no descriptor, no deadline.
+once, and nothing is left behind: no slot, no descriptor, no deadline. What is only
+put off or taken in pieces changes nothing at all.
 """
 
-import errno
 import os
-import socket
-from contextlib import suppress
 
-import h11
+import attr
 import pytest
+from anomaly.faults import AGAIN, CUT, DRIP, ERROR, SHORT, Faults
+from anomaly.peers import BIG, GREETING, TALK, UPLOAD, Ask, Client, Origin, Talker
 
 import lbtwist.http.front
-import lbtwist.net.tcp
-import lbtwist.tunnel
+import lbtwist.inbound
+import lbtwist.net.splice
 from lbtwist.exchange import Exchange
 from lbtwist.testing import Balancer
 
-BIG = b"0123456789abcdef" * 40_000
-UPLOAD = b"fedcba9876543210" * 20_000
-
 CONFIG = """
 [frontend www]
-bind = ${bind}
+bind = ${{bind}}
 pool = app
-log = ${log}
-mode = MODE
+log = ${{log}} format=http
+mode = {mode}
+{connect}
 [pool app]
-server a = ${a}
-server b = ${b}
-http-reuse = always
+server a = ${{a}}
+server b = ${{b}}
+{reuse}
 """
 
+OURS = (400, 408, 502, 503, 504)
+"""Answers of the balancer's own that say what happened."""
 
-class Faults:
-    """Counts the operations on all sockets of the balancer; one of them fails."""
-
-    def __init__(self, failing: int) -> None:
-        self.failing = failing
-        self.count = 0
-
-    def now(self) -> bool:
-        self.count += 1
-        return self.count - 1 == self.failing
+LENGTH = b"%d" % len(UPLOAD)
 
 
-class FaultySocket(socket.socket):
-    """A socket whose peer vanishes at a certain operation."""
+@attr.frozen
+class Scene:
+    """
+    One conversation.
 
-    faults: Faults
-    dead = False
-    inet = False
+    @ivar asks: the requests; none is a session without HTTP.
+    @ivar reuse: values of C{http-reuse} that make a difference.
+    @ivar long: there is so much of something that it goes through the kernel.
+    """
+
+    asks: tuple = ()
+    pipelined: bool = False
+    reuse: tuple = ("always",)
+    long: bool = True
 
     @property
-    def family(self):
-        return socket.AF_INET if self.inet else super().family
-
-    def getsockname(self):
-        return ("192.0.2.1", 80) if self.inet else super().getsockname()
-
-    def _perhaps(self, code: int) -> None:
-        if self.dead or self.faults.now():
-            if not self.dead:
-                self.dead = True
-                # The other end notices as well.
-                with suppress(OSError):
-                    super().shutdown(socket.SHUT_RDWR)
-            raise OSError(code, os.strerror(code))
-
-    def recv(self, *args):
-        self._perhaps(errno.ECONNRESET)
-        return super().recv(*args)
-
-    def send(self, *args):
-        self._perhaps(errno.EPIPE)
-        return super().send(*args)
-
-    def sendmsg(self, *args):
-        self._perhaps(errno.EPIPE)
-        return super().sendmsg(*args)
-
-    def connect_ex(self, address):
-        if self.faults.now():
-            return errno.ECONNREFUSED
-        return super().connect_ex(address)
+    def wanted(self):
+        """What a client gets if all goes well."""
+        if not self.asks:
+            return [("tunnel", GREETING + TALK)]
+        found = []
+        for ask in self.asks:
+            status, body = ask.wanted
+            found.append((status, body))
+            if ask.tunnel:
+                found.append(("tunnel", GREETING + ask.tunnel))
+        return found
 
 
-class Origin:
-    """A server that answers by the book: what it answers depends on the path."""
-
-    def __init__(self, server):
-        self._listener = server._listener
-        self._open = []
-
-    def step(self) -> bool:
-        try:
-            skt, _ = self._listener.accept()
-            skt.setblocking(False)
-            self._open.append([skt, h11.Connection(h11.SERVER), b"", None, 0])
-            return True
-        except BlockingIOError:
-            pass
-        worked = False
-        for one in list(self._open):
-            worked = self._serve(one) or worked
-        return worked
-
-    def _serve(self, one) -> bool:
-        skt, http, out, request, size = one
-        worked = False
-        if out:
-            try:
-                sent = skt.send(out)
-                one[2] = out[sent:]
-                worked = True
-            except BlockingIOError:
-                pass
-            except OSError:
-                self._drop(one)
-                return True
-        try:
-            data = skt.recv(65536)
-        except BlockingIOError:
-            return worked
-        except OSError:
-            self._drop(one)
-            return True
-        try:
-            http.receive_data(data)
-            while True:
-                event = http.next_event()
-                if isinstance(event, h11.Request):
-                    one[3], one[4] = event, 0
-                elif isinstance(event, h11.Data):
-                    one[4] += len(event.data)
-                elif isinstance(event, h11.EndOfMessage):
-                    self._answer(one)
-                    http.start_next_cycle()
-                else:
-                    break
-        except h11.ProtocolError:
-            self._drop(one)
-            return True
-        if not data:
-            self._drop(one)
-        return True
-
-    def _answer(self, one) -> None:
-        _, http, out, request, size = one
-        body = {b"/big": BIG, b"/up": b"%d" % size}.get(request.target, b"small")
-        headers = [("Content-Length", str(len(body)))]
-        if request.target == b"/chunked":
-            headers = [("Transfer-Encoding", "chunked")]
-        out += http.send(h11.Response(status_code=200, headers=headers, reason=b"OK"))
-        out += http.send(h11.Data(data=body)) + http.send(h11.EndOfMessage())
-        one[2] = out
-
-    def _drop(self, one) -> None:
-        one[0].close()
-        self._open.remove(one)
-
-    def stop(self) -> None:
-        for one in list(self._open):
-            self._drop(one)
+def get(target="/small", body=b"small", **options):
+    return Ask("GET", target, (200, body), **options)
 
 
-REQUESTS = {
-    "get": [("GET", "/small", b"small", b"")],
-    "keep-alive": [("GET", "/small", b"small", b""), ("GET", "/chunked", b"small", b"")],
-    "big": [("GET", "/big", BIG, b"")],
-    "upload": [("POST", "/up", b"%d" % len(UPLOAD), UPLOAD), ("GET", "/small", b"small", b"")],
+def post(**options):
+    return Ask("POST", "/up", (200, LENGTH), UPLOAD, **options)
+
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: echo")
+BOTH = ("never", "always")
+
+SCENES = {
+    "get": Scene((get(),), reuse=BOTH, long=False),
+    "keep-alive": Scene((get(), get("/chunked")), reuse=BOTH, long=False),
+    "big": Scene((get("/big", BIG), get()), reuse=BOTH),
+    "upload": Scene((post(), get()), reuse=BOTH),
+    "chunked-upload": Scene((post(chunked=True), get()), reuse=BOTH, long=False),
+    "upload-after-get": Scene((get(), post()), reuse=BOTH),
+    "small-post-after-get": Scene(
+        (get(), Ask("POST", "/up", (200, b"4"), b"body"), get()), reuse=BOTH, long=False
+    ),
+    "100-continue": Scene((post(waits=True), get()), reuse=BOTH),
+    "pipelined": Scene((get(), get("/chunked"), post(), get()), pipelined=True, reuse=BOTH),
+    "until-close": Scene((get("/until-close", BIG), get()), long=False),
+    "HTTP/1.0": Scene((get(version="1.0"),), long=False),
+    "HTTP/1.0-big": Scene((get("/big", BIG, version="1.0"),)),
+    "HTTP/1.0-until-close": Scene((get("/until-close", BIG, version="1.0"),), long=False),
+    "upgrade": Scene((Ask("GET", "/upgrade", (101, b""), tunnel=TALK, fields=UPGRADE),)),
+    "upgrade-after-get": Scene(
+        (get(), Ask("GET", "/upgrade", (101, b""), tunnel=TALK, fields=UPGRADE)), reuse=BOTH
+    ),
+    "connect": Scene((Ask("CONNECT", "h:443", (200, b""), tunnel=TALK),)),
+    "tcp": Scene(),
 }
-
-
-class Client:
-    """Sends requests one after the other and understands the answers."""
-
-    def __init__(self, skt, requests, chunked):
-        self.answers = []
-        self._socket = skt
-        self._requests = list(requests)
-        self._chunked = chunked
-        self._http = h11.Connection(h11.CLIENT)
-        self._out = b""
-        self._status = 0
-        self._body = b""
-        self.closed = False
-        self._next()
-
-    def _next(self):
-        if not self._requests:
-            self._socket.shutdown(socket.SHUT_WR)
-            return
-        method, path, _, body = self._requests.pop(0)
-        headers = [("Host", "h")]
-        if body:
-            headers.append(
-                ("Transfer-Encoding", "chunked")
-                if self._chunked
-                else ("Content-Length", str(len(body)))
-            )
-        http = self._http
-        self._out += http.send(h11.Request(method=method, target=path, headers=headers))
-        if body:
-            self._out += http.send(h11.Data(data=body))
-        self._out += http.send(h11.EndOfMessage())
-
-    def step(self) -> bool:
-        if self.closed:
-            return False
-        worked = False
-        if self._out:
-            try:
-                self._out = self._out[self._socket.send(self._out) :]
-                worked = True
-            except BlockingIOError:
-                pass
-            except OSError:
-                self._out = b""
-        try:
-            data = self._socket.recv(65536)
-        except BlockingIOError:
-            return worked
-        except OSError:
-            self.closed = True
-            return True
-        http = self._http
-        try:
-            http.receive_data(data)
-            while True:
-                event = http.next_event()
-                if isinstance(event, h11.Response):
-                    self._status, self._body = event.status_code, b""
-                elif isinstance(event, h11.Data):
-                    self._body += event.data
-                elif isinstance(event, h11.EndOfMessage):
-                    self.answers.append((self._status, self._body))
-                    if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
-                        break
-                    http.start_next_cycle()
-                    self._next()
-                else:
-                    break
-        except h11.RemoteProtocolError:
-            # An answer broken off: the client knows that it is not whole.
-            assert not data, "the answer is not HTTP"
-        if not data:
-            self.closed = True
-        return True
+CASES = [(name, reuse) for name, scene in SCENES.items() for reuse in scene.reuse]
+cases = pytest.mark.parametrize("name, reuse", CASES, ids=[" ".join(case) for case in CASES])
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def exchanges(monkeypatch):
+    """All exchanges that were made."""
     made = []
 
     class Counted(Exchange):
@@ -263,38 +118,58 @@ def counted(monkeypatch):
             made.append(self)
 
     monkeypatch.setattr(lbtwist.http.front, "Exchange", Counted)
-    return made
+    monkeypatch.setattr(lbtwist.inbound, "Exchange", Counted)
+    yield made
+    while lbtwist.net.splice._spare:
+        for fd in lbtwist.net.splice._spare.pop():
+            os.close(fd)
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+def descriptors():
+    """How many there are, but for the pipes that are kept."""
+    return len(os.listdir("/proc/self/fd")) - 2 * len(lbtwist.net.splice._spare)
 
 
-def converse(monkeypatch, name, requests, chunked, failing):
+class Conversation:
     """
-    One whole conversation in which one operation fails.
+    One whole conversation in which an operation may not go well.
 
-    @return: how many operations there were, and the client's answers.
+    @ivar answers: what the client has got.
+    @ivar faults: the operations.
+    @ivar lines: the log.
+    @ivar broken: the client's connection was reset, by either side.
     """
-    faults = Faults(failing)
 
-    class Faulty(FaultySocket):
-        pass
+    def __init__(self, name, reuse, kind, at):
+        scene = SCENES[name]
+        mode = "http" if scene.asks else "tcp"
+        self.faults = faults = Faults(kind, at)
+        self.posts = []
+        text = CONFIG.format(
+            mode=mode,
+            connect="connect = forward" if mode == "http" else "",
+            reuse=f"http-reuse = {reuse}",
+        )
+        before = descriptors()
+        with pytest.MonkeyPatch.context() as patch:
+            faults.install(patch)
+            with Balancer(text, "a", "b") as balancer:
+                self.hold(balancer, scene, mode)
+        assert descriptors() == before, "descriptors are left"
 
-    Faulty.faults = faults
-    monkeypatch.setattr(lbtwist.net.tcp, "newSocket", Faulty)
+    def hold(self, balancer, scene, mode):
+        ends = []
 
-    def wrap(fd):
-        skt = Faulty(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
-        skt.inet = True
-        return skt
+        def wrap(fd):
+            ends.append(self.faults.accepted(fd))
+            return ends[0]
 
-    with Balancer(CONFIG.replace("MODE", "http"), "a", "b") as balancer:
-        # Connections and pipes that were kept from before do not count.
+        origins = [Origin(balancer.server(name), mode, self.posts) for name in "ab"]
         peer = balancer.client(wrap=wrap)
-        client = Client(peer.socket, requests, chunked)
-        origins = [Origin(balancer.server(one)) for one in "ab"]
-        for _ in range(5000):
+        skt = peer.socket.dup()
+        client = Client(skt, scene.asks, scene.pipelined) if scene.asks else Talker(skt, TALK)
+        peer.socket.close()
+        for _ in range(20_000):
             worked = client.step()
             for origin in origins:
                 worked = origin.step() or worked
@@ -305,38 +180,102 @@ def converse(monkeypatch, name, requests, chunked, failing):
                 # Somebody waits for a time: a retry, an idle connection.
                 balancer.advance(1.1)
         assert client.closed, "the client waits for ever"
-        peer.socket.close()
-        balancer.pump.turn()
-        for server in balancer.running.pool("app").servers:
+        self.answers = client.answers
+        self.broken = ends[0].dead or ends[0].aborted
+        for _ in range(100):
+            # Servers come to their end as well.
+            worked = [origin.step() for origin in origins]
+            balancer.pump.turn()
+            if not any(worked):
+                break
+        running = balancer.running
+        pool = running.pool("app")
+        for server in pool.servers:
             assert server.active == 0, "a slot is left"
-            assert not server.sessions
-        assert balancer.running.pool("app").active == 0
-        assert balancer.running.process.active == 0
-        assert not balancer.running.frontend("www").inbound.connections
-        lines = balancer.lines
+            assert not server.sessions, "a session is left"
+        assert pool.active == pool.queued == 0
+        assert running.process.active == 0
+        assert not running.frontend("www").inbound.connections
+        self.lines = balancer.lines
         for origin in origins:
             origin.stop()
         balancer.pump.turn()
-        for server in balancer.running.pool("app").servers:
+        for server in pool.servers:
             assert not server.idle, "an idle connection is left"
-        assert len(balancer.running.deadlines) == 0, "a deadline is left"
-    return faults.count, client.answers, lines
+        assert len(running.deadlines) == 0, "a deadline is left"
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-@pytest.mark.parametrize("name", REQUESTS)
-def test_everyOperationOfAnExchange(name, chunked, counted, monkeypatch):
-    requests = REQUESTS[name]
-    expected = [(200, body) for _, _, body, _ in requests]
-    total, answers, lines = converse(monkeypatch, name, requests, chunked, -1)
-    assert answers == expected
-    assert len(lines) == len(requests)
-    for failing in range(total):
-        counted.clear()
-        before = descriptors()
-        _, answers, lines = converse(monkeypatch, name, requests, chunked, failing)
-        assert descriptors() <= before + 4, "descriptors are left"
-        for got, wanted in zip(answers, expected, strict=False):
-            assert got == wanted or got[0] in (400, 408, 502, 503, 504), (failing, got[0])
-        assert all(exchange.cause for exchange in counted), f"{failing}: an exchange is open"
-        assert len(lines) == len(counted), f"{failing}: {lines}"
+def isRight(conversation, scene):
+    """Each answer is the right one, one of ours, or a close."""
+    asks = {status for ask in scene.asks if ask.tunnel for status in [ask.wanted[0]]}
+    for got, wanted in zip(conversation.answers, scene.wanted, strict=False):
+        if got == wanted:
+            continue
+        if got[0] == "tunnel":
+            # What has come is right, and whoever got it knows that it is not all.
+            assert wanted[1].startswith(got[1]), "other bytes than were sent"
+            assert conversation.broken or not got[1], "half of it looks whole"
+        elif wanted[0] == got[0] and got[0] not in asks:
+            # The end of a body that only a close ends: a reset says that it is not.
+            assert conversation.broken and wanted[1].startswith(got[1])
+        else:
+            assert got[0] in OURS, got[0]
+        return
+    assert len(conversation.answers) <= len(scene.wanted)
+
+
+@cases
+def test_allGoesWell(name, reuse, exchanges):
+    scene = SCENES[name]
+    found = Conversation(name, reuse, ERROR, -1)
+    assert found.answers == scene.wanted
+    assert len(found.lines) == len(exchanges) == max(len(scene.asks), 1)
+    assert all(" ---- " in line for line in found.lines), found.lines
+    assert not found.broken
+    seen = set(found.faults.seen)
+    assert {"socket", "connect", "recv", "send"} <= seen
+    assert ({"pipe", "splice in", "splice out"} <= seen) == scene.long
+
+
+@cases
+@pytest.mark.parametrize("kind", [ERROR, CUT], ids=["at once", "after one byte"])
+def test_oneOperationFails(name, reuse, kind, exchanges):
+    scene = SCENES[name]
+    uploads = [ask for ask in scene.asks if ask.method == "POST"]
+    seen = Conversation(name, reuse, ERROR, -1).faults.seen
+    for at, what in enumerate(seen):
+        exchanges.clear()
+        try:
+            found = Conversation(name, reuse, kind, at)
+            isRight(found, scene)
+            assert all(exchange.cause for exchange in exchanges), "an exchange is open"
+            assert len(found.lines) == len(exchanges), found.lines
+            assert len(found.posts) <= len(uploads), "a POST was sent twice"
+        except AssertionError as wrong:
+            raise AssertionError(f"{what}, operation {at} of {len(seen)}: {wrong}") from wrong
+
+
+@cases
+@pytest.mark.parametrize("kind", [AGAIN, SHORT], ids=["again", "one byte"])
+def test_oneOperationIsPutOff(name, reuse, kind, exchanges):
+    """Or takes a single byte: nobody notices."""
+    scene = SCENES[name]
+    seen = Conversation(name, reuse, kind, -1).faults.seen
+    for at, what in enumerate(seen):
+        exchanges.clear()
+        try:
+            found = Conversation(name, reuse, kind, at)
+            assert found.answers == scene.wanted
+            assert len(found.lines) == len(exchanges) == max(len(scene.asks), 1)
+            assert not found.broken
+        except AssertionError as wrong:
+            raise AssertionError(f"{what}, operation {at} of {len(seen)}: {wrong}") from wrong
+
+
+@cases
+def test_everyOperationTakesLittle(name, reuse, exchanges):
+    """A kernel that takes and gives a thousand bytes at a time."""
+    scene = SCENES[name]
+    found = Conversation(name, reuse, DRIP, None)
+    assert found.answers == scene.wanted
+    assert len(found.lines) == len(exchanges) == max(len(scene.asks), 1)
