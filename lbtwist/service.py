@@ -151,6 +151,8 @@ class LoadBalancer(Service):
             for frontend in opened:
                 frontend.close()
             self._logs.close()
+            for demo in self._demos.values():
+                demo.stop()
             raise
         self._opened = True
 

@@ -7,6 +7,7 @@ import pytest
 from twisted.application.service import IService
 from zope.interface.verify import verifyObject
 
+import lbtwist.build
 from lbtwist.build import build
 from lbtwist.config.load import loadText
 from lbtwist.errors import StartError
@@ -133,6 +134,36 @@ def test_theLogCannotBeOpened(make, tmp_path):
     balancer = make(f"unix:{tmp_path}/one", log=f"file:{tmp_path}/no/log")
     with pytest.raises(StartError):
         balancer.privilegedStartService()
+    assert os.listdir(tmp_path) == []
+
+
+def test_aDemoServerCannotStart(tmp_path, monkeypatch):
+    """Those before it are stopped again."""
+    running = []
+
+    class Demo:
+        def __init__(self, name):
+            self.name = name
+
+        def start(self, reactor):
+            if self.name == "green":
+                raise StartError("no port is left")
+            running.append(self)
+
+        def stop(self):
+            if self in running:
+                running.remove(self)
+
+    monkeypatch.setattr(lbtwist.build, "DemoServer", Demo)
+    pump = Pump()
+    text = f"[frontend www]\nbind = unix:{tmp_path}/one\npool = app\nlog = off\n[pool app]\n"
+    config, _ = loadText(
+        text + "server a = demo:blue\nserver b = demo:green\n", installed()
+    )
+    balancer = build(config, reactor=pump, seconds=pump.seconds)
+    with pytest.raises(StartError, match="no port is left"):
+        balancer.startService()
+    assert running == []
     assert os.listdir(tmp_path) == []
 
 

@@ -7,9 +7,9 @@ import socket
 
 import h11
 
-BIG = b"0123456789abcdef" * 40_000
-UPLOAD = b"fedcba9876543210" * 80_000
-TALK = b"tunnelled bytes." * 36_000
+BIG = b"0123456789abcdef" * 36_000
+UPLOAD = b"fedcba9876543210" * 60_000
+TALK = b"tunnelled bytes." * 32_000
 GREETING = b"greeting."
 UPGRADED = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n" + GREETING

@@ -29,6 +29,7 @@ log = ${{log}} format=http
 mode = {mode}
 {connect}
 [pool app]
+balance = first
 server a = ${{a}}
 server b = ${{b}}
 {reuse}
@@ -85,10 +86,12 @@ SCENES = {
     "keep-alive": Scene((get(), get("/chunked")), reuse=BOTH, long=False),
     "big": Scene((get("/big", BIG), get()), reuse=BOTH),
     "upload": Scene((post(), get()), reuse=BOTH),
-    "chunked-upload": Scene((post(chunked=True), get()), reuse=BOTH, long=False),
-    "upload-after-get": Scene((get(), post()), reuse=BOTH),
+    "chunked-upload": Scene(
+        (Ask("POST", "/up", (200, b"200000"), bytes(200_000), chunked=True), get()), long=False
+    ),
+    "upload-after-get": Scene((get(), post())),
     "small-post-after-get": Scene(
-        (get(), Ask("POST", "/up", (200, b"4"), b"body"), get()), reuse=BOTH, long=False
+        (get(), Ask("POST", "/up", (200, b"4"), b"body"), get()), long=False
     ),
     "100-continue": Scene((post(waits=True), get()), reuse=BOTH),
     "pipelined": Scene((get(), get("/chunked"), post(), get()), pipelined=True, reuse=BOTH),
@@ -98,7 +101,7 @@ SCENES = {
     "HTTP/1.0-until-close": Scene((get("/until-close", BIG, version="1.0"),), long=False),
     "upgrade": Scene((Ask("GET", "/upgrade", (101, b""), tunnel=TALK, fields=UPGRADE),)),
     "upgrade-after-get": Scene(
-        (get(), Ask("GET", "/upgrade", (101, b""), tunnel=TALK, fields=UPGRADE)), reuse=BOTH
+        (get(), Ask("GET", "/upgrade", (101, b""), tunnel=TALK, fields=UPGRADE))
     ),
     "connect": Scene((Ask("CONNECT", "h:443", (200, b""), tunnel=TALK),)),
     "tcp": Scene(),
