@@ -17,14 +17,17 @@ from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
 from lbtwist.discovery import Names, Resolver, resolve
 from lbtwist.exchange import Exchange
+from lbtwist.greeting import checkGreetingOf, greetingOf
 from lbtwist.health import Health
 from lbtwist.inbound import Inbound, Process
 from lbtwist.interfaces import IBalancer, IExchangeObserver, IHealthCheck
 from lbtwist.monitor import Monitor
+from lbtwist.net.profiles import Profile
 from lbtwist.pool import Pool
 from lbtwist.registry import Context, Registry, installed
 from lbtwist.server import Server
 from lbtwist.service import Frontend, LoadBalancer
+from lbtwist.snat import originOf
 from lbtwist.stats import count
 
 
@@ -63,7 +66,8 @@ class _Building:
         self._wallclock = wallclock
         self._random = random.Random()
         self._deadlines = Deadlines(reactor, seconds)
-        self._process = Process(config.settings.maxconn)
+        self._process = Process(config.settings.maxconn, config.settings.max_handshakes)
+        self._newId = requestIds()
         self._logs = Logs(reactor)
         self._demos: dict[Server, DemoServer] = {}
         self._pools: dict[str, Pool] = {}
@@ -72,8 +76,9 @@ class _Building:
         config = self._config
         for name, pool in config.pools.items():
             self._pools[name] = self._pool(pool)
+        profiles = {name: Profile(tcp) for name, tcp in config.tcp.items()}
         frontends = {
-            name: Frontend(self._inbound(frontend), self._reactor)
+            name: Frontend(self._inbound(frontend), self._reactor, profiles)
             for name, frontend in config.frontends.items()
         }
         monitor = Monitor(self._reactor, self._seconds, self._random)
@@ -117,8 +122,12 @@ class _Building:
                 health = Health(config.check.timing.rise, config.check.timing.fall)
             server = Server(
                 config.name, options.name, None, options.weight, options.backup,
-                options.maxconn, health=health,
+                options.maxconn, health=health, proxy=greetingOf(options, self._newId),
+                checkProxy=checkGreetingOf(options),
             )  # fmt: skip
+            if options.kind == "tcp":
+                origin = originOf(config, options, self._config.tcp)
+                server.origin = None if origin.plain else origin
             servers.append(server)
         part = config.balance
         extension = self._registry.find(IBalancer, part.name)
@@ -140,7 +149,7 @@ class _Building:
             observers.append(AccessLog(writer, line).observe)
         return Inbound(
             config, self._process, self._deadlines, lambda exchange: pool, observers,
-            requestIds(),
+            self._newId,
         )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 The built-in health checks: C{tcp}, a connection can be made, and C{http}, a request
 is answered as it should be.
 
-A check probes once and says what it found in HAProxy's words. When it is run, for
-how long, and what its results mean for a server is L{lbtwist.monitor}'s.
+A check connects as requests do: with TLS where the server speaks it, and with a PROXY
+header that says that the connection is our own. It probes once and says what it found
+in HAProxy's words. When it is run, for how long, and what its results mean for a server
+is L{lbtwist.monitor}'s.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from zope.interface import implementer
 from lbtwist.errors import BadResponse, BalancerError, MessageError
 from lbtwist.health import Result
 from lbtwist.interfaces import IHealthCheck
+from lbtwist.net.handshake import HandshakeFailed
 from lbtwist.net.tcp import Outgoing
 from lbtwist.options import Pattern, Statuses, Text, Word, option
+from lbtwist.outbound import outgoing
 from lbtwist.sansio.chunked import ChunkedReader
 from lbtwist.sansio.http1 import Partial, ResponseHead, ResponseReader
 
@@ -65,10 +69,11 @@ class _Probe:
         self.transport: Any = None
         self.ended = False
 
-    def start(self, endpoint: Endpoint, reactor: Any) -> Deferred[Result]:
+    def start(self, server: Server, reactor: Any) -> Deferred[Result]:
         try:
-            self.transport = Outgoing(endpoint, self, reactor)
-            self.transport.connect()
+            self.transport = transport = outgoing(server, self, reactor)
+            transport.preface = server.checkProxy
+            transport.connect()
         except OSError as failed:
             self.finish(False, "SOCKERR", _why(failed))
         return self.verdict
@@ -110,7 +115,10 @@ class _Probe:
 
     def connectFailed(self, failed: OSError) -> None:
         self.transport = None
-        self.finish(False, "L4CON", _why(failed))
+        if isinstance(failed, HandshakeFailed):
+            self.finish(False, "L6RSP", failed.reason)
+        else:
+            self.finish(False, "L4CON", _why(failed))
 
     def makeConnection(self, _transport: Outgoing) -> None:
         self.connected()
@@ -127,15 +135,24 @@ def _why(failed: OSError) -> str:
 
 
 class _Connects(_Probe):
-    """Is content with a connection."""
+    """Is content with a connection, and a handshake where there is one."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
 
     def connected(self) -> None:
-        self.finish(True, "L4OK", "")
+        transport = self.transport
+        if transport.unsent or not transport.plain:
+            # A reset would keep it from the server: the PROXY header, or the end of TLS.
+            self.transport = None
+            transport.loseConnection()
+        self.finish(True, "L4OK" if self._server.tls is None else "L6OK", "")
 
 
 @implementer(IHealthCheck)
 class TCPCheck:
-    """C{check = tcp}: passes where a connection can be made; nothing is sent."""
+    """C{check = tcp}: passes where a connection can be made; nothing is asked."""
 
     @attr.frozen
     class Options:
@@ -146,7 +163,7 @@ class TCPCheck:
 
     def check(self, server: Server) -> Deferred[Result]:
         assert server.endpoint is not None, f"{server!r} has no address"
-        return _Connects().start(server.endpoint, self._reactor)
+        return _Connects(server).start(server, self._reactor)
 
 
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([!-~](?:[ \t!-~]*[!-~])?)")
@@ -215,7 +232,7 @@ class HTTPCheck:
     def check(self, server: Server) -> Deferred[Result]:
         endpoint = server.endpoint
         assert endpoint is not None, f"{server!r} has no address"
-        return _Asks(self, self._request(endpoint)).start(endpoint, self._reactor)
+        return _Asks(self, self._request(endpoint)).start(server, self._reactor)
 
     def _request(self, endpoint: Endpoint) -> bytes:
         options = self.options

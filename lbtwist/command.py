@@ -10,6 +10,11 @@ from collections.abc import Sequence
 from twisted.python import usage
 
 from lbtwist import __version__
+from lbtwist.config.load import load
+from lbtwist.doctor import asJSON, asText, diagnose
+from lbtwist.doctor.facts import Facts
+from lbtwist.errors import ConfigError
+from lbtwist.registry import installed
 from lbtwist.tap import Options as DaemonOptions
 
 
@@ -23,12 +28,27 @@ class CheckOptions(usage.Options):
         self["config"] = path
 
 
+class DoctorOptions(usage.Options):
+    """C{lbtwist doctor --config FILE}."""
+
+    synopsis = "[--config FILE] [--json]"
+    longdesc = (
+        "Says what a configuration needs of this machine, and the command that mends what is"
+        " missing: exit 0 if nothing is, else 1."
+    )
+    optParameters = [["config", "c", "lb.ini", "The configuration file."]]
+    optFlags = [["json", None, "Print an array of objects: state, what, mend."]]
+
+
 class Options(usage.Options):
     """The options of C{lbtwist}."""
 
     synopsis = "lbtwist COMMAND"
     longdesc = "For people and scripts around a load balancer; it runs with twistd lbtwist."
-    subCommands = [["check", None, CheckOptions, "Check a configuration file."]]
+    subCommands = [
+        ["check", None, CheckOptions, "Check a configuration file."],
+        ["doctor", None, DoctorOptions, "Check the machine for a configuration."],
+    ]
 
     def opt_version(self) -> None:
         """Print the version."""
@@ -40,8 +60,8 @@ class Options(usage.Options):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    @return: the exit code: 0 for good, 1 for an invalid configuration, 2 for a
-        command line that makes no sense.
+    @return: the exit code: 0 for good, 1 for an invalid configuration or something
+        that is missing, 2 for a command line that makes no sense.
     """
     options = Options()
     try:
@@ -49,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except usage.UsageError as wrong:
         print(f"lbtwist: {wrong}\n{options}", file=sys.stderr)
         return 2
+    if options.subCommand == "doctor":
+        return _doctor(options.subOptions["config"], bool(options.subOptions["json"]))
     if options.subCommand != "check":
         print(options)
         return 2
@@ -58,3 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
+
+
+def _doctor(path: str, asObjects: bool) -> int:
+    try:
+        config, _ = load(path, installed())
+    except ConfigError as broken:
+        print(broken, file=sys.stderr)
+        return 1
+    items = diagnose(config, Facts())
+    print(asJSON(items) if asObjects else asText(items))
+    return int(any(item.state == "missing" for item in items))

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 if TYPE_CHECKING:
     from lbtwist.sansio.http1 import RequestHead, ResponseHead
+    from lbtwist.sansio.proxyheader import ProxyHeader
     from lbtwist.server import Server
 
 log = Logger()
@@ -72,6 +73,35 @@ class Cause:
 
 
 @attr.frozen(slots=True, eq=False)
+class TLSInfo:
+    """
+    What is known of a client's TLS; what is not known is empty.
+
+    Of a connection whose TLS is not ended here it is what the ClientHello offers.
+
+    @ivar sni: the name asked for.
+    @ivar alpn: the protocols offered, the preferred first.
+    @ivar versions: those offered, such as C{0x0304}, the preferred first.
+    @ivar protocol: what ALPN agreed on.
+    @ivar version: what is spoken, such as C{"TLSv1.3"}; empty in a passthrough.
+    @ivar cipher: OpenSSL's name of it.
+    @ivar certificate: the client's, of C{cryptography}; L{None} without one.
+    @ivar verify: OpenSSL's code for it; 0 if it is good.
+    @ivar resumed: an older session goes on.
+    """
+
+    sni: str = ""
+    alpn: tuple[bytes, ...] = ()
+    versions: tuple[int, ...] = ()
+    protocol: bytes = b""
+    version: str = ""
+    cipher: str = ""
+    certificate: Any = None
+    verify: int = 0
+    resumed: bool = False
+
+
+@attr.frozen(slots=True, eq=False)
 class Connection:
     """
     One accepted connection.
@@ -82,7 +112,11 @@ class Connection:
     @ivar local: the address the client connected to.
     @ivar acceptedAt: the clock's seconds at the accept.
     @ivar trusted: whether the peer is one of C{trusted-proxies}: what it says
-        of the client is believed and added to, not replaced.
+        of the client is believed and added to, not replaced. The peer is who has
+        connected, not whom its PROXY header names.
+    @ivar tls: the client's L{TLSInfo}; L{None} without TLS.
+    @ivar proxied: the L{lbtwist.sansio.proxyheader.ProxyHeader} it came with.
+    @ivar readyAt: PROXY header and handshake were complete; 0.0 where there are none.
     """
 
     number: int
@@ -90,8 +124,17 @@ class Connection:
     local: tuple[str, int]
     acceptedAt: float
     trusted: bool = False
-    tls: Any = None
-    proxied: Any = None
+    tls: TLSInfo | None = None
+    proxied: ProxyHeader | None = None
+    readyAt: float = 0.0
+
+    @property
+    def secure(self) -> bool:
+        """Whether the client came over TLS, to us or to who sent the PROXY header."""
+        if self.tls is not None:
+            return True
+        told = None if self.proxied is None else self.proxied.ssl
+        return told is not None and told.secure
 
 
 class Exchange:

@@ -1,17 +1,18 @@
 """
-What happens to an accepted connection: limits, addresses, then the frontend's mode.
+What happens to an accepted connection: limits, addresses, then the frontend's mode;
+what comes before it is L{lbtwist.arrival}'s.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import Any
 
-from lbtwist.config.model import FrontendConfig
+from lbtwist.arrival import Arrival, Entrance, Handshakes, among
+from lbtwist.config.model import Bind, FrontendConfig
 from lbtwist.deadlines import Deadlines
-from lbtwist.exchange import Connection, Exchange
+from lbtwist.exchange import Connection, Exchange, Stage, TLSInfo
 from lbtwist.http.front import HTTPFront, Shared
 from lbtwist.net.addresses import pair
 from lbtwist.net.tcp import Accepted, Listener
@@ -23,13 +24,16 @@ class Process:
     """
     What all frontends of a process share.
 
+    @ivar handshakes: those under way in all of them.
+
     @ivar active: client connections now.
     @ivar maxconn: the most of them; 0 is no limit.
     @ivar accepted: connections accepted so far.
     """
 
-    def __init__(self, maxconn: int) -> None:
+    def __init__(self, maxconn: int, maxHandshakes: int = 0) -> None:
         self.maxconn = maxconn
+        self.handshakes = Handshakes(maxHandshakes)
         self.active = 0
         self.accepted = 0
         self.frontends: list[Inbound] = []
@@ -68,6 +72,8 @@ class Inbound:
         self._deadlines = deadlines
         self._choosePool = choosePool
         self._observers = tuple(observers)
+        self.deadlines = deadlines
+        self.seconds = deadlines.seconds
         self._trusted = config.trusted_proxies
         self._paused = False
         process.frontends.append(self)
@@ -96,7 +102,7 @@ class Inbound:
         client = pair(skt.family, transport.client)
         connection = Connection(
             process.accepted, client, local, self._deadlines.seconds(),
-            bool(self._trusted) and self._isTrusted(client[0]),
+            bool(self._trusted) and among(client[0], self._trusted),
         )  # fmt: skip
         protocol = self._newProtocol(connection)
         process.active += 1
@@ -106,11 +112,61 @@ class Inbound:
         if 0 < self.config.maxconn <= self.active or process.full:
             self._limit()
 
+    def arrived(self, arrival: Arrival, transport: Accepted) -> None:
+        """A client is there, and is no connection of the frontend yet."""
+        process = self.process
+        process.active += 1
+        process.accepted += 1
+        self.active += 1
+        self.traffic.connections += 1
+        self.connections.add(arrival)
+        skt = transport.socket
+        try:
+            arrival.local = pair(skt.family, skt.getsockname())
+        except OSError:
+            arrival.local = ("", 0)
+        arrival.peer = pair(skt.family, transport.client)
+        arrival.number = process.accepted
+        arrival.acceptedAt = self.seconds()
+        if 0 < self.config.maxconn <= self.active or process.full:
+            self._limit()
+
+    def _connection(self, arrival: Arrival, tls: TLSInfo | None, readyAt: float) -> Connection:
+        client, local = arrival.peer, arrival.local
+        trusted = bool(self._trusted) and among(client[0], self._trusted)
+        header = arrival.header
+        if header is not None and header.source is not None and header.destination is not None:
+            client, local = header.source, header.destination
+        return Connection(
+            arrival.number, client, local, arrival.acceptedAt, trusted, tls, header, readyAt
+        )
+
+    def enter(self, arrival: Arrival, tls: TLSInfo | None) -> Any:
+        """
+        It is one of the frontend's connections now.
+
+        @return: its protocol.
+        """
+        protocol = self._newProtocol(self._connection(arrival, tls, self.seconds()))
+        self.connections.discard(arrival)
+        self.connections.add(protocol)
+        return protocol
+
+    def refuse(self, arrival: Arrival, cause: str, reason: str) -> None:
+        """It will never be one: say so in the log."""
+        connection = self._connection(arrival, None, 0.0)
+        exchange = Exchange(connection, self, self._observers, connection.acceptedAt)
+        exchange.stage = Stage.REQUEST
+        exchange.reason = reason
+        exchange.finish(cause, self.seconds())
+        self.connectionEnded(arrival)
+
     def _http(self, connection: Connection) -> Any:
         return HTTPFront(self._shared, connection)
 
     def _tcp(self, connection: Connection) -> Any:
-        exchange = Exchange(connection, self, self._observers, connection.acceptedAt)
+        started = connection.readyAt or connection.acceptedAt
+        exchange = Exchange(connection, self, self._observers, started)
         pool = self._choosePool(exchange)
         session: Session
         session = Session(
@@ -118,12 +174,6 @@ class Inbound:
             lambda: self.connectionEnded(session),
         )  # fmt: skip
         return session
-
-    def _isTrusted(self, host: str) -> bool:
-        if host == "unix":
-            return True
-        address = ip_address(host)
-        return any(address in network for network in self._trusted)
 
     def connectionEnded(self, protocol: Any) -> None:
         """Nothing is left of a connection."""
@@ -164,8 +214,18 @@ class Inbound:
             protocol.drain()
 
 
-def listenerFor(skt: socket.socket, inbound: Inbound, reactor: Any) -> Listener:
-    """Join a listening socket to a frontend."""
-    listener = Listener(skt, inbound.accepted, reactor)
+def listenerFor(
+    skt: socket.socket, inbound: Inbound, reactor: Any, bind: Bind | None = None, tls: Any = None
+) -> Listener:
+    """
+    Join a listening socket to a frontend.
+
+    @param bind: what comes before the frontend's mode.
+    @param tls: what C{bind.tls} names.
+    """
+    accepted = inbound.accepted
+    if bind is not None and (bind.tls or bind.tls_passthrough or bind.accept_proxy != "no"):
+        accepted = Entrance(bind, inbound, reactor, tls).accepted
+    listener = Listener(skt, accepted, reactor)
     inbound.listeners.append(listener)
     return listener

@@ -33,9 +33,11 @@ class Kind(Generic[T]):
 
     @ivar form: how documentation and messages write such a value, e.g.
         C{TIME}.
+    @ivar several: whether it is a tuple of what separate words say.
     """
 
     form = "VALUE"
+    several = False
 
     def parse(self, text: str) -> T:
         """
@@ -62,8 +64,12 @@ class Name(Kind[str]):
     form = "NAME"
     _good = re.compile(r"[A-Za-z0-9_.:\-]+")
 
+    @classmethod
+    def good(cls, text: str) -> bool:
+        return cls._good.fullmatch(text) is not None
+
     def parse(self, text: str) -> str:
-        if not self._good.fullmatch(text):
+        if not self.good(text):
             raise ValueError(
                 f"{text!r} is not a name: letters, digits and - _ . : are accepted"
             )
@@ -208,6 +214,28 @@ class FieldName(Kind[str]):
         return text
 
 
+class HostName(Kind[str]):
+    """A host name (RFC 1123 section 2.1; C{_} is allowed), or an address; in lower case."""
+
+    form = "HOST"
+    _label = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+
+    @classmethod
+    def good(cls, name: str) -> bool:
+        """@return: whether it is a name; in lower case, a dot may end it."""
+        labels = name.removesuffix(".").split(".")
+        return len(name) <= 253 and all(map(cls._label.fullmatch, labels))
+
+    def parse(self, text: str) -> str:
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError:
+            name = text.lower().removesuffix(".")
+        if not self.good(name):
+            raise ValueError(f"{text!r} is neither a host name nor an address")
+        return name
+
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -215,6 +243,7 @@ class Networks(Kind[tuple[Network, ...]]):
     """Addresses and networks, separated by commas or spaces."""
 
     form = "NETWORKS"
+    several = True
 
     def parse(self, text: str) -> tuple[Network, ...]:
         found = []
@@ -245,6 +274,80 @@ class Statuses(Kind[tuple[tuple[int, int], ...]]):
         return tuple(found)
 
 
+class Words(Kind[tuple[str, ...]]):
+    """Several of a few words, separated by commas or spaces."""
+
+    several = True
+
+    def __init__(self, *words: str) -> None:
+        self._one = Word(*words)
+        self.form = ",".join(words)
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        found = [self._one.parse(word) for word in text.replace(",", " ").split()]
+        return tuple(dict.fromkeys(found))
+
+
+class Path(Kind[str]):
+    """The path of a file or directory; a relative one is relative to the configuration file."""
+
+    form = "PATH"
+
+    def parse(self, text: str) -> str:
+        if not text:
+            raise ValueError("needs a path")
+        if "\0" in text:
+            raise ValueError("a NUL character in a path")
+        return text
+
+
+class Paths(Kind[tuple[str, ...]]):
+    """Paths, separated by commas."""
+
+    form = "PATHS"
+    several = True
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        one = Path()
+        return tuple(one.parse(word) for word in map(str.strip, text.split(",")) if word)
+
+
+class Protocols(Kind[tuple[bytes, ...]]):
+    """Protocol names of ALPN (RFC 7301), separated by commas or spaces."""
+
+    form = "PROTOCOLS"
+    several = True
+
+    def parse(self, text: str) -> tuple[bytes, ...]:
+        words = text.replace(",", " ").split()
+        for word in words:
+            # RFC 7301 section 3.1 accepts any bytes; those in use are visible ones.
+            if not re.fullmatch("[!-~]{1,255}", word):
+                raise ValueError(f"{word[:40]!r} is not the name of a protocol, as http/1.1 is")
+        return tuple(word.encode() for word in dict.fromkeys(words))
+
+
+class TLSVersion(Word):
+    """A version of TLS: C{TLSv1.0}, C{TLSv1.1}, C{TLSv1.2} or C{TLSv1.3}; they sort as text."""
+
+    def __init__(self) -> None:
+        super().__init__("TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+        self.form = "VERSION"
+
+
+class Redirect(Kind[int]):
+    """The status of a redirect, or no; C{yes} is 301. The value of no is 0."""
+
+    form = "no|yes|301|302|308"
+    _words = {"no": 0, "yes": 301, "301": 301, "302": 302, "308": 308}
+
+    def parse(self, text: str) -> int:
+        try:
+            return self._words[text]
+        except KeyError:
+            raise ValueError(f"unknown {text!r}{suggestion(text, self._words)}") from None
+
+
 def suggestion(word: str, known: Any) -> str:
     """
     @return: C{", did you mean 'x'?"} where one of the known words is close,
@@ -265,6 +368,7 @@ def option(
     doc: str = "",
     *,
     positional: bool = False,
+    bare: str = "",
     check: Callable[[T], str | None] | None = None,
 ) -> Any:
     """
@@ -274,9 +378,13 @@ def option(
     @param default: without one the option must be given.
     @param doc: one sentence for people.
     @param positional: may be given as a bare word, in the order of the fields.
+    @param bare: what its name without a value means; empty is an error. A L{Flag} needs
+        none, it means yes.
     @param check: a further look at the parsed value; returns what is wrong.
     """
     return attr.field(
         default=default,
-        metadata={"kind": kind, "doc": doc, "positional": positional, "check": check},
+        metadata={
+            "kind": kind, "doc": doc, "positional": positional, "bare": bare, "check": check,
+        },
     )

@@ -1,5 +1,6 @@
 """
-One attempt to connect to one server, with its deadline.
+One attempt to connect to one server, with its deadline: the socket, the PROXY header,
+TLS.
 
 Which server, and what happens after a failure, is L{lbtwist.pool}'s.
 """
@@ -10,8 +11,28 @@ from collections.abc import Callable
 from typing import Any
 
 from lbtwist.deadlines import Deadlines, Timed
+from lbtwist.exchange import Exchange
 from lbtwist.net.tcp import Outgoing
+from lbtwist.net.tls import TLSOutgoing
 from lbtwist.server import Server
+
+
+def outgoing(
+    server: Server, protocol: Any, reactor: Any, exchange: Exchange | None = None
+) -> Outgoing:
+    """
+    @param exchange: what it is for; L{None} for a check.
+    @return: a connection to a server that is not being made yet.
+    @raise OSError: if there is no descriptor for it.
+    """
+    assert server.endpoint is not None, f"{server!r} has no address"
+    if server.tls is None:
+        transport = Outgoing(server.endpoint, protocol, reactor)
+    else:
+        transport = TLSOutgoing(server.endpoint, protocol, reactor, server.tls)
+    if server.origin is not None:
+        transport.prepare = server.origin.prepare(exchange)
+    return transport
 
 
 class Attempt(Timed):
@@ -32,18 +53,23 @@ class Attempt(Timed):
         deadlines: Deadlines,
         failed: Callable[[OSError], None],
         connected: Callable[[Any], None],
+        exchange: Exchange | None = None,
     ) -> None:
         """
+        @param exchange: what it is for.
         @param protocol: gets C{makeConnection} with the transport that stands.
         @param connected: called with the protocol after that.
         """
         super().__init__()
-        assert server.endpoint is not None, f"{server!r} has no address"
         self._protocol = protocol
         self._deadlines = deadlines
         self.failed = failed
         self._connected = connected
-        self._transport: Outgoing | None = Outgoing(server.endpoint, self, reactor)
+        transport = outgoing(server, self, reactor, exchange)
+        self._transport: Outgoing | None = transport
+        greeting = server.proxy
+        if greeting is not None and exchange is not None:
+            transport.preface = lambda _: greeting(exchange)
 
     def start(self, timeout: float, now: float) -> None:
         """

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from lbtwist.config.model import PoolConfig
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.exchange import Cause, Exchange, Stage
+from lbtwist.net.handshake import HandshakeFailed
 from lbtwist.outbound import Attempt
 from lbtwist.reuse import Reuse
 from lbtwist.server import Server
@@ -95,7 +96,7 @@ class Connecting(Timed):
         try:
             attempt = Attempt(
                 server, self._waiting.newConnection(server), pool.reactor, pool.deadlines,
-                self._failed, self._connected,
+                self._failed, self._connected, self._waiting.exchange,
             )  # fmt: skip
         except OSError as failed:
             # There are no descriptors for a socket.
@@ -121,7 +122,10 @@ class Connecting(Timed):
 
     def _failed(self, failed: OSError) -> None:
         self._attempt = None
-        self._server.traffic.connectFailures += 1
+        traffic = self._server.traffic
+        traffic.connectFailures += 1
+        if isinstance(failed, HandshakeFailed):
+            traffic.tlsFailures += 1
         self._pool.connectFailed(self._waiting, self._server, failed, self)
 
 

@@ -13,6 +13,9 @@ from lbtwist.config.model import PoolConfig
 from lbtwist.deadlines import Deadlines
 from lbtwist.server import Endpoint, Server
 
+MOST_PRIVATE = 4
+"""Connections that are kept for one client, each to another server."""
+
 
 class Idle(Protocol):
     """
@@ -86,23 +89,63 @@ class Reuse:
             return found
         return None
 
+    def takePrivate(self, kept: dict[Server, Idle], server: Server, careful: bool) -> Idle | None:
+        """
+        Take a connection that belongs to one client.
+
+        @param kept: that client's, by the server.
+        @param careful: see L{take}.
+        """
+        found = kept.pop(server, None)
+        if found is None:
+            return None
+        found.expires = 0.0
+        if (
+            found.endpoint is not server.endpoint
+            or ((careful or found.doubtful) and found.ended())
+        ):  # fmt: skip
+            found.close()
+            return None
+        return found
+
+    def keepPrivate(
+        self, kept: dict[Server, Idle], server: Server, connection: Idle, now: float
+    ) -> bool:
+        """
+        Offer a connection that its server takes for one client's: nobody else ever gets
+        it.
+
+        @param kept: that client's.
+        @return: see L{keep}.
+        """
+        if not self._keeps(server, connection, now):
+            return False
+        if len(kept) >= MOST_PRIVATE:
+            kept.pop(next(iter(kept))).close()
+        kept[server] = connection
+        self._deadlines.arm(connection, self._timeout, now)  # type: ignore[arg-type]
+        return True
+
     def keep(self, server: Server, connection: Idle, now: float) -> bool:
         """
         Offer a connection that is not used any more.
 
         @return: whether it is kept; otherwise the caller closes it.
         """
-        if (
-            self.mode == "never"
-            or len(server.idle) >= self._most
-            or not server.health.up
-            or connection.endpoint is not server.endpoint
-            or (self._age and now - connection.createdAt > self._age)
-        ):
+        if len(server.idle) >= self._most or not self._keeps(server, connection, now):
             return False
         server.idle.append(connection)
         self._deadlines.arm(connection, self._timeout, now)  # type: ignore[arg-type]
         return True
+
+    def _keeps(self, server: Server, connection: Idle, now: float) -> bool:
+        return not (
+            self.mode == "never"
+            or not server.health.up
+            or connection.endpoint is not server.endpoint
+            or (server.origin is not None and server.origin.once)
+            or (self._age and now - connection.createdAt > self._age)
+        )
 
     def drop(self, server: Server) -> None:
         """Let go of all connections to a server."""

@@ -6,12 +6,16 @@ it has to do; no I/O, and no opinion about who is sent to it.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import attr
 
 from lbtwist.health import Health
 from lbtwist.stats import ServerTraffic
+
+if TYPE_CHECKING:
+    from lbtwist.exchange import Exchange
 
 
 @attr.frozen
@@ -46,6 +50,12 @@ class Server:
     @ivar idle: its unused connections, newest last; owned by L{lbtwist.reuse}.
     @ivar sessions: what can be aborted if it is marked down; owned by whoever
         runs the exchanges.
+    @ivar proxy: makes the PROXY header that a connection for an exchange begins with;
+        L{None} where none is sent. A connection with one is that client's alone.
+    @ivar checkProxy: the same for a connection of ours, of its socket.
+    @ivar tls: knows how TLS is spoken with it; L{None} where it is not.
+    @ivar origin: the L{lbtwist.snat.Origin} of connections to it; L{None} where nothing
+        is said of it.
     """
 
     pool: str
@@ -60,6 +70,10 @@ class Server:
     idle: list[Any] = attr.field(factory=list)
     sessions: set[Any] = attr.field(factory=set)
     traffic: ServerTraffic = attr.field(factory=ServerTraffic)
+    proxy: Callable[[Exchange], bytes] | None = None
+    checkProxy: Callable[[socket.socket], bytes] | None = None
+    tls: Any = None
+    origin: Any = None
 
     def __attrs_post_init__(self) -> None:
         if not self.key:
@@ -76,6 +90,11 @@ class Server:
     def usable(self) -> bool:
         """Whether new clients may be sent to it."""
         return self.endpoint is not None and self.weight > 0 and self.health.usable
+
+    @property
+    def private(self) -> bool:
+        """Whether a connection to it tells who the client is, and so is that client's alone."""
+        return self.proxy is not None or (self.origin is not None and self.origin.private)
 
     @property
     def full(self) -> bool:

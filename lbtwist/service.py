@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 from twisted.application.service import Service
@@ -28,8 +29,69 @@ from lbtwist.inbound import Inbound, Process, listenerFor
 from lbtwist.interfaces import ILoadBalancer
 from lbtwist.monitor import Monitor
 from lbtwist.net.addresses import listen
+from lbtwist.net.certificates import ServerTLS
+from lbtwist.net.clienttls import ClientTLS
+from lbtwist.net.profiles import Profile
 from lbtwist.pool import Pool
 from lbtwist.server import Server
+
+
+class Sections:
+    """
+    The C{[tls]} sections that binds name, by name, and their files, which are looked at
+    again from time to time.
+    """
+
+    _log = Logger()
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._opened: dict[str, ServerTLS] = {}
+        self._timers: dict[str, Any] = {}
+
+    def open(self) -> Mapping[str, ServerTLS]:
+        """@raise StartError: if one cannot be used; the others are closed again."""
+        try:
+            for frontend in self._config.frontends.values():
+                for bind in frontend.bind:
+                    if bind.tls:
+                        self._open(bind.tls).prepare(bind.alpn)
+        except StartError:
+            self.close()
+            raise
+        return self._opened
+
+    def _open(self, name: str) -> ServerTLS:
+        found = self._opened.get(name)
+        if found is None:
+            found = self._opened[name] = ServerTLS(self._config.tls[name])
+            self._wait(found)
+        return found
+
+    def _wait(self, section: ServerTLS) -> None:
+        seconds = section.config.reload
+        if seconds:
+            name = section.config.name
+            self._timers[name] = self._reactor.callLater(seconds, self._look, section)
+
+    def _look(self, section: ServerTLS) -> None:
+        self._wait(section)
+        generation = section.generation
+        problem = section.reload()
+        if problem is not None:
+            self._log.error("{problem}", problem=problem)
+        elif section.generation != generation:
+            self._log.info("[tls {name}]: its files were read again", name=section.config.name)
+
+    def close(self) -> None:
+        """Look at files no more."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for section in self._opened.values():
+            section.close()
+        self._opened.clear()
 
 
 class Frontend:
@@ -39,8 +101,14 @@ class Frontend:
     @ivar inbound: its connections and counters.
     """
 
-    def __init__(self, inbound: Inbound, reactor: Any) -> None:
+    def __init__(
+        self, inbound: Inbound, reactor: Any, profiles: Mapping[str, Profile] = MappingProxyType({})
+    ) -> None:
+        """
+        @param profiles: the C{[tcp]} sections that binds name.
+        """
         self.inbound = inbound
+        self._profiles = profiles
         self.config = inbound.config
         self.name = inbound.name
         self._reactor = reactor
@@ -54,15 +122,18 @@ class Frontend:
         """Where it really listens: the socket names, ports that were 0 filled in."""
         return [listener.socket.getsockname() for listener in self.inbound.listeners]
 
-    def open(self) -> None:
+    def open(self, sections: Mapping[str, ServerTLS] = MappingProxyType({})) -> None:
         """
         Open its sockets.
 
+        @param sections: the C{[tls]} sections that binds name.
         @raise StartError: if one cannot be opened; the others are closed again.
         """
         try:
             for bind in self.config.bind:
-                listenerFor(listen(bind), self.inbound, self._reactor)
+                listening = listen(bind, self._profiles.get(bind.tcp))
+                tls = sections[bind.tls] if bind.tls else None
+                listenerFor(listening, self.inbound, self._reactor, bind, tls)
                 if bind.kind == "unix":
                     self._paths.append(bind.path)
         except StartError:
@@ -118,6 +189,7 @@ class LoadBalancer(Service):
         self._names = names
         self._demos = dict(demos)
         self._logs = logs
+        self._sections = Sections(config, reactor)
         self._opened = False
         self._draining: list[tuple[Deferred[None], Any]] = []
 
@@ -141,15 +213,25 @@ class LoadBalancer(Service):
             return
         opened = []
         try:
+            sections = self._sections.open()
+            for name, pool in self.config.pools.items():
+                for options, server in zip(pool.servers, self.pools[name].servers, strict=True):
+                    if options.tls:
+                        server.tls = ClientTLS(options)
             for frontend in self.frontends.values():
                 opened.append(frontend)
-                frontend.open()
+                frontend.open(sections)
+            for running in self.pools.values():
+                for member in running.servers:
+                    if member.origin is not None:
+                        member.origin.verify()
             self._logs.open()
             for server, demo in self._demos.items():
                 server.endpoint = demo.start(self._reactor)
         except StartError:
             for frontend in opened:
                 frontend.close()
+            self._sections.close()
             self._logs.close()
             for demo in self._demos.values():
                 demo.stop()
@@ -221,6 +303,7 @@ class LoadBalancer(Service):
             for server in pool.servers:
                 pool.reuse.drop(server)
         self.deadlines.stop()
+        self._sections.close()
         self._logs.close()
         self._opened = False
         demos = [demo.stop() for demo in self._demos.values()]

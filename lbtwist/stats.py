@@ -36,10 +36,18 @@ class FrontendTraffic(Traffic):
     """
     @ivar connections: accepted so far.
     @ivar refused: requests that were not acceptable, or that a rule refused.
+    @ivar proxyRefused: connections without the PROXY header that they needed, or with
+        one that was not acceptable.
+    @ivar handshakes: TLS handshakes that succeeded.
+    @ivar handshakesFailed: those that did not, connections without a ClientHello among
+        them.
     """
 
     connections: int = 0
     refused: int = 0
+    proxyRefused: int = 0
+    handshakes: int = 0
+    handshakesFailed: int = 0
 
 
 @attr.define(eq=False)
@@ -58,6 +66,8 @@ class ServerTraffic(Traffic):
     """
     @ivar connects: connections made to it.
     @ivar connectFailures: connects that failed or timed out.
+    @ivar tlsFailures: those of them that failed in TLS, its certificate's verification
+        among them.
     @ivar reuses: exchanges that went out on a connection it already had.
     @ivar checks: checks run.
     @ivar checkFailures: checks that failed.
@@ -66,6 +76,7 @@ class ServerTraffic(Traffic):
 
     connects: int = 0
     connectFailures: int = 0
+    tlsFailures: int = 0
     reuses: int = 0
     checks: int = 0
     checkFailures: int = 0
@@ -79,7 +90,8 @@ def count(exchange: Exchange) -> None:
         status = 0
     bytesIn = exchange.bytesIn
     bytesOut = exchange.bytesOut
-    failed = exchange.cause != "-"
+    # What we were told to answer by ourselves is in good order too.
+    failed = exchange.cause not in ("-", "L")
     traffic = exchange.frontend.traffic
     traffic.exchanges += 1
     traffic.bytesIn += bytesIn

@@ -21,7 +21,9 @@ class Attempt:
 
     made = []
 
-    def __init__(self, server, protocol, reactor, deadlines, failed, connected):
+    def __init__(
+        self, server, protocol, reactor, deadlines, failed, connected, exchange=None
+    ):
         self.server = server
         self.protocol = protocol
         self._failed = failed

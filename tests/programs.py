@@ -14,7 +14,10 @@ import sys
 PACKAGES = {
     "curl": "curl",
     "haproxy": "haproxy",
+    "ip": "iproute2",
+    "iptables": "iptables",
     "nc": "netcat-openbsd",
+    "nft": "nftables",
     "nginx": "nginx",
     "openssl": "openssl",
     "wrk": "wrk",

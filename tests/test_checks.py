@@ -17,7 +17,6 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from lbtwist import checks
 from lbtwist.checks import MAX_BODY, CheckCancelled, HTTPCheck, TCPCheck
 from lbtwist.config.load import loadText
 from lbtwist.errors import ConfigError
@@ -140,7 +139,7 @@ class TCPCheckTests(ChecksCase):
 
     def test_noSocketsLeft(self):
         full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        with mock.patch.object(checks, "Outgoing", side_effect=full):
+        with mock.patch("lbtwist.outbound.Outgoing", side_effect=full):
             result = self.successResultOf(self.check.check(self.refusing()))
         assert result == Result(False, "SOCKERR", "too many open files")
 

@@ -22,10 +22,13 @@ from lbtwist.config.model import (
     LogOptions,
     PoolConfig,
     ServerOptions,
+    TCPConfig,
+    TLSConfig,
+    TLSName,
 )
 from lbtwist.errors import ConfigError
 from lbtwist.interfaces import IBalancer, IHealthCheck
-from lbtwist.options import Flag, Networks
+from lbtwist.options import Flag
 from lbtwist.registry import installed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +53,10 @@ SECTIONS = {
             "check = CHECK [OPTION ...]": CheckOptions,
         },
     ),
+    "[tls NAME]": (TLSConfig, {"name PATTERN = OPTION ...": TLSName}),
+    "[tcp NAME]": (TCPConfig, {}),
 }
+INHERITING = {"[frontend NAME]", "[pool NAME]"}
 PARTS = {"Balancers": (IBalancer, "balance"), "Checks": (IHealthCheck, "check")}
 
 
@@ -108,10 +114,19 @@ def test_optionsOfASectionAreItsFields(section):
 @pytest.mark.parametrize(("path", "field"), DESCRIBED)
 def test_defaultIsTheFields(path, field):
     [said] = re.findall(r"^- Values: .*; default (`[^`]+`|empty)$", CHAPTERS[path], re.M)
-    value = "" if said == "empty" else said.strip("`")
-    if value or isinstance(field.metadata["kind"], Networks):
-        value = field.metadata["kind"].parse(value)
-    assert value == field.default
+    if said == "empty":
+        assert field.default in ("", ())
+    else:
+        assert field.metadata["kind"].parse(said.strip("`")) == field.default
+
+
+@pytest.mark.parametrize(("path", "field"), DESCRIBED)
+def test_meaningOfABareWordIsTheFields(path, field):
+    if len(path) == 3 and field.metadata["bare"]:
+        word = path[-1].partition("=")[0]
+        [said] = re.findall(r"^- Values: (.*)$", CHAPTERS[path], re.M)
+        bare = re.search(rf"the bare word(?: `{word}`)? is `?(\w+)`?", said)
+        assert bare[1] == field.metadata["bare"]
 
 
 @pytest.mark.parametrize(("path", "field"), DESCRIBED)
@@ -120,7 +135,7 @@ def test_placesAreThoseWhereItIsAccepted(path, field):
     if len(path) == 3:
         assert f"`{path[1].split()[0]}`" in said
         return
-    places = {f"`{path[0]}`"} | ({"`[defaults]`"} if path[0] != "[global]" else set())
+    places = {f"`{path[0]}`"} | ({"`[defaults]`"} if path[0] in INHERITING else set())
     assert set(re.findall(r"`\[[^`]+`", said)) == places
     onlyHTTP = path[0] == "[frontend NAME]" and field.name in HTTP_ONLY
     assert ("with `mode = http`" in said) == onlyHTTP
@@ -188,14 +203,14 @@ def test_defaultsOfPartsAreTheirFields():
 
 def test_flagsAreSaidToBeBareWords():
     for path, field in described():
-        if isinstance(field.metadata["kind"], Flag):
+        if len(path) == 3 and isinstance(field.metadata["kind"], Flag):
             word = path[-1].partition("=")[0]
             assert re.search(rf"`(no-)?{word}` is", CHAPTERS[path])
 
 
 EXAMPLES = re.findall(r"^```ini\n(.*?)^```", PAGE, re.S | re.M)
 # What an example leaves out, because it is not what it shows.
-LEFT_OUT = ("has no bind", "has no server", "has no pool", "there is no [pool", "is used by no")
+LEFT_OUT = ("has no bind", "has no server", "has no pool", "there is no [", "is used by no")
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.replace("\n", " ").strip())

@@ -22,16 +22,16 @@ LAYERS = (
     ("plugins", "registry"),
     ("config", "config.*"),
     ("net", "net.*", "deadlines"),
-    ("outbound", "reuse", "discovery", "checks", "demo"),
+    ("snat", "greeting", "outbound", "reuse", "discovery", "checks", "demo"),
     ("pool",),
     ("monitor", "tunnel"),
     ("http", "http.pages", "http.back"),
     ("http.relay",),
     ("http.front",),
-    ("inbound",),
+    ("arrival", "inbound"),
     ("service", "admin", "admin.*"),
     ("build", "workers", "endpoint"),
-    ("tap", "command", "__main__", "testing.*", "testing"),
+    ("doctor.*", "doctor", "tap", "command", "__main__", "testing.*", "testing"),
 )
 ENTRIES = [entry for layer in LAYERS for entry in layer]
 FIRST_WITH_A_REACTOR = ENTRIES.index("net")

@@ -190,6 +190,77 @@ def test_relativePathsStartAtTheFile(tmp_path):
     assert found.pools["app"].servers[0].path == str(tmp_path / "run" / "a.sock")
 
 
+def test_pathsOfTLSStartAtTheFile(tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "lb.ini").write_text(
+        "include = conf/tls.ini\n[pool app]\nserver a = a:443 tls ca=ca.pem certificate=/us.pem\n"
+    )
+    (tmp_path / "conf" / "tls.ini").write_text(
+        "[tls site]\ncertificate = ../a.pem, b c.pem\n d\nkeylog = k\n"
+        "name a = certificate=e,/f\n"
+    )
+    found, _ = load(tmp_path / "lb.ini", REGISTRY)
+    site = found.tls["site"]
+    conf = tmp_path / "conf"
+    assert site.certificate == (
+        str(tmp_path / "a.pem"), *(str(conf / name) for name in ("b", "c.pem", "d"))
+    )  # fmt: skip
+    assert site.keylog == str(conf / "k")
+    assert site.names[0].certificate == (str(conf / "e"), "/f")
+    server = found.pools["app"].servers[0]
+    assert (server.ca, server.certificate) == (str(tmp_path / "ca.pem"), "/us.pem")
+
+
+def test_noFileIsOpened():
+    found = config(
+        "[tls site]\ncertificate = /nonexistent/a.pem\n"
+        "[frontend www]\nbind = :443 tls=site\npool = app\n"
+        "[pool app]\nserver a = a:443 tls ca=/nonexistent/ca.pem\n"
+    )
+    assert found.tls["site"].certificate == ("/nonexistent/a.pem",)
+
+
+def test_sectionsMayStandAfterThoseThatNameThem():
+    one = "[frontend www]\nbind = :443 tls=site tcp=lan, :80\npool = app\n"
+    two = "[tls site]\ncertificate = a.pem\n[tcp lan]\nmss = 1400\n"
+    assert config(one + two + POOL) == config(two + POOL + one)
+
+
+def test_theEmptyValueOfAServersTCPIsThePools():
+    text = "[tcp lan]\n[pool app]\ntcp = lan\nserver a = a:1 tcp=\n"
+    assert config(text).pools["app"].servers[0].tcp == ""
+
+
+FLOORS = [
+    # policy, minimum, maximum: what is wrong
+    ("modern", "", "TLSv1.3", ""),
+    ("modern", "", "TLSv1.2", "below the minimum, TLSv1.3, that of policy = modern"),
+    ("modern", "TLSv1.2", "TLSv1.2", ""),
+    ("intermediate", "", "TLSv1.2", ""),
+    ("intermediate", "", "TLSv1.1", "below the minimum, TLSv1.2, that of policy = intermediate"),
+    ("intermediate", "TLSv1.1", "", "SECLEVEL 0"),
+    ("old", "", "TLSv1.0", ""),
+    ("old", "TLSv1.0", "TLSv1.1", ""),
+    ("old", "TLSv1.2", "TLSv1.1", "below the minimum, TLSv1.2"),
+]
+
+
+@pytest.mark.parametrize(("policy", "minimum", "maximum", "wrong"), FLOORS)
+def test_versionsOfASectionAndOfAName(policy, minimum, maximum, wrong):
+    said = {"policy": policy, "minimum": minimum, "maximum": maximum}
+    section = "".join(f"{key} = {value}\n" for key, value in said.items() if value)
+    name = " ".join(f"{key}={value}" for key, value in said.items() if value)
+    for text in (section, f"name a.example = {name}\n"):
+        whole = "[tls site]\ncertificate = a.pem\n" + text
+        try:
+            _, found = loadText(whole, REGISTRY)
+        except ConfigError as error:
+            found = error.problems
+        messages = [one.message for one in found if "is used by no" not in one.message]
+        assert len(messages) == bool(wrong)
+        assert all(wrong in message for message in messages)
+
+
 def test_pathsStayTheSameWhenTheDirectoryChanges(tmp_path, monkeypatch):
     (tmp_path / "lb.ini").write_text("[pool app]\nserver a = unix:a.sock\n")
     monkeypatch.chdir(tmp_path)
@@ -229,7 +300,10 @@ def test_httpOnlyOptionsAreFieldsOfAFrontend():
 @pytest.mark.parametrize("name", sorted(HTTP_ONLY))
 def test_httpOnlyOptionInATCPFrontend(name):
     word = name.replace("_", "-")
-    value = {"connect": "deny", "forwarded": "x", "trusted-proxies": "10.0.0.0/8"}.get(word, "5")
+    value = {
+        "connect": "deny", "forwarded": "x", "trusted-proxies": "10.0.0.0/8",
+        "redirect-https": "yes", "client-cert-headers": "x-ssl",
+    }.get(word, "5")  # fmt: skip
     text = f"[frontend raw]\nbind = :1\nmode = tcp\npool = app\n{word} = {value}\n"
     assert problems(text + POOL) == [
         f"lb.ini:5:{len(word) + 4}: error: [frontend raw] {word}: says nothing in mode = tcp; "
@@ -296,7 +370,11 @@ SCRAPS = st.sampled_from(
     "body-regex=( body-regex=a{99999999999} expect=200-299 :80 :1-3 [::1]:2 [::1 ]:3 unix: unix:x "
     "fd:3 systemd:x demo:a 127.0.0.1:80 a.b:80 1.2.3.4.5:80 weight=1 backup no-backup maxconn off "
     "stdout file: file:x format=json trusted-proxies 10.0.0.0/8 via max-uri 1k 5s 99999999999999d "
-    "9" .split(" ")
+    "9 [tls [tcp [tls\u00a0x] certificate = key name *.example.com minimum=TLSv1.0 maximum=TLSv1.3 "
+    "policy=old policy minimum client-verify client-ca tls=x tls tcp=x tcp alpn=h2 tls-passthrough "
+    "accept-proxy accept-proxy=optional accept-proxy-from=10.0.0.0/8 interface=eth0 transparent "
+    "sni=a verify=none ca=x send-proxy send-proxy=v2 send-proxy-options=ssl check-send-proxy "
+    "source source=clientip 10.0.0.1:1-2 hdr_ip(X) keepalive mss redirect-https yes" .split(" ")
 ) | st.sampled_from(["\n", "\n", "\n ", " ", " = ", "\r\n", "\t", "\0", "\ud800", "é"])
 
 

@@ -13,16 +13,23 @@ from lbtwist.options import (
     Access,
     FieldName,
     Flag,
+    HostName,
     Integer,
     Name,
     Networks,
     Number,
+    Path,
+    Paths,
     Pattern,
+    Protocols,
+    Redirect,
     Size,
     Statuses,
     Text,
     Time,
+    TLSVersion,
     Word,
+    Words,
     option,
     suggestion,
 )
@@ -62,6 +69,17 @@ ACCEPTED = [
     (Networks(), "", ()),
     (Networks(), "10.0.0.0/8, ::1", (
         ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128"))),
+    (HostName(), "WWW.Example_1.org.", "www.example_1.org"),
+    (HostName(), "2001:DB8:0::1", "2001:db8::1"),
+    (Words("a", "b"), "b,a b", ("b", "a")),
+    (Words("a", "b"), "", ()),
+    (Path(), "a b", "a b"),
+    (Paths(), "a, /b,", ("a", "/b")),
+    (Protocols(), "h2,http/1.1 h2", (b"h2", b"http/1.1")),
+    (TLSVersion(), "TLSv1.3", "TLSv1.3"),
+    (Redirect(), "yes", 301),
+    (Redirect(), "308", 308),
+    (Redirect(), "no", 0),
     (Statuses(), "200-299,304 404", ((200, 299), (304, 304), (404, 404))),
 ]  # fmt: skip
 
@@ -95,6 +113,18 @@ REFUSED = [
     (FieldName(), "", "is not the name of a header field"),
     (Networks(), "10.0.0.1/8", "'10.0.0.1/8' is not an address or network"),
     (Networks(), "localhost", "'localhost' is not an address or network"),
+    (HostName(), "a..b", "'a..b' is neither a host name nor an address"),
+    (HostName(), "", "is neither"),
+    (HostName(), "b\u00fccher.example", "is neither"),
+    (HostName(), "a" * 64, "is neither"),
+    (Words("a", "b"), "a,c", "unknown 'c'; known are a, b"),
+    (Path(), "", "needs a path"),
+    (Path(), "a\0", "a NUL character in a path"),
+    (Paths(), "a,b\0", "a NUL character in a path"),
+    (Protocols(), "a" * 256, "is not the name of a protocol"),
+    (Protocols(), "h2,\u00e9", "'\u00e9' is not the name of a protocol, as http/1.1 is"),
+    (TLSVersion(), "1.3", "unknown '1.3', did you mean 'TLSv1.3'?"),
+    (Redirect(), "307", "unknown '307', did you mean '308'?"),
     (Statuses(), "", "needs at least one status"),
     (Statuses(), "299-200", "'299-200' is not a status or a range such as 200-299"),
     (Statuses(), "600", "is not a status"),
@@ -145,6 +175,18 @@ def test_timesOfDifferentUnitsAreTheSameNumber(number):
 def test_formsAreWhatAPersonReads():
     assert Time().form == "TIME"
     assert Word("a", "b").form == "a|b"
+    assert Words("a", "b").form == "a,b"
+
+
+def test_versionsOfTLSSortAsText():
+    words = TLSVersion().words
+    assert sorted(words) == list(words)
+
+
+@pytest.mark.parametrize("kind", [Networks(), Paths(), Protocols(), Words("a", "b")])
+def test_kindsOfSeveralWordsAreSaidToBeSo(kind):
+    assert kind.several
+    assert kind.parse("") == ()
 
 
 def test_suggestion():
@@ -161,9 +203,10 @@ def test_optionIsAFieldThatKnowsItsKind():
     @attr.frozen
     class Options:
         name: str = option(Name())
-        size: int = option(Size(), 4, "How large.", positional=True, check=even)
+        size: int = option(Size(), 4, "How large.", positional=True, bare="8", check=even)
 
     name, size = attr.fields(Options)
+    assert (name.metadata["bare"], size.metadata["bare"]) == ("", "8")
     assert Options(name="x").size == 4
     assert isinstance(size.metadata["kind"], Size)
     assert size.metadata["doc"] == "How large."

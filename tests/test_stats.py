@@ -94,7 +94,7 @@ def test_responsesByClass(frontend, pool, server, status, place):
 @pytest.mark.parametrize("cause", CAUSES)
 def test_whatFailed(frontend, pool, server, cause):
     ended(frontend, pool, server, cause)
-    failed = 0 if cause == Cause.DONE else 1
+    failed = 0 if cause in (Cause.DONE, Cause.LOCAL) else 1
     assert frontend.traffic.failed == failed
     assert pool.traffic.failed == failed
     assert server.traffic.failed == failed

@@ -8,14 +8,16 @@ the options of built-in and third-party parts. No class is known by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import attr
 
 from lbtwist.config.ini import QUOTED, Option, Word, normal
 from lbtwist.errors import Position, Problem
-from lbtwist.options import Flag, Kind, Networks, suggestion
+from lbtwist.options import Flag, Kind, Path, Paths, suggestion
 
 BAD: Any = object()
 """Instead of a value: it was not acceptable, and the scope was told why."""
@@ -48,6 +50,14 @@ def optionFields(cls: type[Any]) -> dict[str, attr.Attribute[Any]]:
     return {normal(f.name): f for f in attr.fields(cls) if "kind" in f.metadata}
 
 
+def relative(path: str, where: Position) -> str:
+    """
+    @return: a path as it is found from the file it is written in; absolute, so that
+        it is the same after the process has changed its directory.
+    """
+    return os.path.abspath(os.path.join(os.path.dirname(where.file), path))
+
+
 def parse(field: attr.Attribute[Any], text: str, where: Position, scope: Scope) -> Any:
     """@return: the value of one field, or L{BAD}."""
     kind: Kind[Any] = field.metadata["kind"]
@@ -57,12 +67,20 @@ def parse(field: attr.Attribute[Any], text: str, where: Position, scope: Scope) 
             return field.default
         scope.error(where, f"needs a value: {kind.form}")
         return BAD
-    check = field.metadata.get("check")
     try:
         value = kind.parse(text)
     except ValueError as error:
         scope.error(where, str(error))
         return BAD
+    if isinstance(kind, Path):
+        value = relative(value, where)
+    elif isinstance(kind, Paths):
+        value = tuple(relative(path, where) for path in value)
+    return _checked(field, value, where, scope)
+
+
+def _checked(field: attr.Attribute[Any], value: Any, where: Position, scope: Scope) -> Any:
+    check = field.metadata.get("check")
     wrong = check(value) if check is not None else None
     if wrong:
         scope.error(where, wrong)
@@ -74,9 +92,12 @@ def readField(field: attr.Attribute[Any], option: Option, scope: Scope) -> Any:
     """Read an option that is one plain value."""
     words = option.words
     where = words[0].where if words else option.where
-    if isinstance(field.metadata["kind"], Networks):
+    if field.metadata["kind"].several:
         found = [parse(field, word.text, word.where, scope) for word in words]
-        return BAD if BAD in found else tuple(one for some in found for one in some)
+        if BAD in found:
+            return BAD
+        # What is said twice counts once.
+        return _checked(field, tuple(dict.fromkeys(chain.from_iterable(found))), where, scope)
     return parse(field, " ".join(word.text for word in words), where, scope)
 
 
@@ -115,6 +136,8 @@ class _Filling:
             self._set(bare, "yes", word.where, word.where)
         elif bare.startswith("no-") and self._is(bare[3:], Flag):
             self._set(bare[3:], "no", word.where, word.where)
+        elif bare in self.fields and self.fields[bare][1].metadata.get("bare"):
+            self._set(bare, self.fields[bare][1].metadata["bare"], word.where, word.where)
         elif self.waiting:
             self._set(self.waiting[0], word.text, word.where, word.where)
         elif bare in self.fields:
@@ -139,9 +162,10 @@ class _Filling:
         self.sound = self.sound and value is not BAD
         self.values[index][field.alias or field.name] = value
 
-    def made(self, where: Position) -> list[Any] | None:
+    def made(self, where: Position, known: Mapping[str, Any]) -> list[Any] | None:
         """
         @param where: where what is missing belongs.
+        @param known: values of further fields of the first class.
         @return: an instance of each class, or L{None} if something was wrong.
         """
         for name, (_, field) in self.fields.items():
@@ -152,6 +176,7 @@ class _Filling:
                 self.sound = False
         if not self.sound:
             return None
+        self.values[0].update(known)
         try:
             return [cls(**some) for cls, some in zip(self.classes, self.values, strict=True)]
         except (TypeError, ValueError) as error:
@@ -160,13 +185,18 @@ class _Filling:
 
 
 def fill(
-    classes: Sequence[type[Any]], words: Sequence[Word], where: Position, scope: Scope
+    classes: Sequence[type[Any]],
+    words: Sequence[Word],
+    where: Position,
+    scope: Scope,
+    known: Mapping[str, Any] | None = None,
 ) -> list[Any] | None:
     """
     @param classes: attrs classes; of a name that two have the first gets it.
+    @param known: values of fields of the first class that are no options.
     @return: an instance of each class, or L{None} if something was wrong.
     """
     filling = _Filling(classes, scope)
     for word in words:
         filling.word(word)
-    return filling.made(where)
+    return filling.made(where, known or {})

@@ -10,14 +10,32 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import attr
 
+from lbtwist.config.edge import Bound, bindOnce, checkedFrontend, checkPair, checkTCP, checkTLS
 from lbtwist.config.fill import BAD, Scope, optionFields, readField
 from lbtwist.config.ini import PLAIN, Document, Line, Option, Section, readFile, readText
-from lbtwist.config.model import Bind, Config, FrontendConfig, GlobalConfig, PoolConfig
-from lbtwist.config.values import readBalance, readBind, readCheck, readLog, readName, readServer
+from lbtwist.config.model import (
+    Config,
+    FrontendConfig,
+    GlobalConfig,
+    PoolConfig,
+    TCPConfig,
+    TLSConfig,
+)
+from lbtwist.config.values import (
+    itemsOf,
+    readBalance,
+    readBind,
+    readCheck,
+    readLog,
+    readName,
+    readServer,
+    readTLSName,
+)
 from lbtwist.errors import ConfigError, Position, Problem
 from lbtwist.interfaces import IBalancer
 from lbtwist.options import Name, suggestion
@@ -29,6 +47,7 @@ HTTP_ONLY = frozenset(
     {
         "timeout_request", "timeout_keepalive", "max_header_bytes", "max_headers", "max_uri",
         "max_body", "connect", "forwarded", "trusted_proxies", "request_id_header", "via",
+        "redirect_https", "client_cert_headers",
     }
 )  # fmt: skip
 """Fields of a frontend that say nothing in C{mode = tcp}."""
@@ -40,24 +59,27 @@ USUAL = "roundrobin"
 """The balancer of a pool that names none."""
 
 _SERVER = "server"
+_NAME = "name"
+_LISTED = {_SERVER, _NAME}
 _SPECIAL: dict[type[Any], dict[str, Reader]] = {
     GlobalConfig: {"log": readLog},
     FrontendConfig: {"bind": readBind, "pool": readName, "log": readLog},
     PoolConfig: {_SERVER: readServer, "balance": readBalance, "check": readCheck},
+    TLSConfig: {_NAME: readTLSName},
+    TCPConfig: {},
 }
 _KINDS: dict[str, tuple[type[Any], ...]] = {
     "global": (GlobalConfig,),
     "defaults": (FrontendConfig, PoolConfig),
     "frontend": (FrontendConfig,),
     "pool": (PoolConfig,),
+    "tls": (TLSConfig,),
+    "tcp": (TCPConfig,),
 }
-_NAMED = {"frontend", "pool"}
+_NAMED = {"frontend", "pool", "tls", "tcp"}
+_REFERRING = {"bind": ("tls", "tcp"), _SERVER: ("tcp",)}
+_USERS = {"tls": "bind", "tcp": "bind, server or pool"}
 _NOT_IN_DEFAULTS = {"bind", _SERVER}
-_ANY_ADDRESS = {
-    "": ("", "0.0.0.0", "::"),
-    "0.0.0.0": ("0.0.0.0", ""),
-    "::": ("::", ""),
-}
 
 
 def load(
@@ -128,6 +150,10 @@ class _Said:
     values: dict[str, Any] = attr.field(factory=dict)
     places: dict[str, Position] = attr.field(factory=dict)
 
+    def bad(self) -> set[str]:
+        """@return: the fields whose values were not acceptable."""
+        return self.places.keys() - self.values.keys()
+
 
 class _Loading:
     """Makes one L{Config} of sections, and collects problems."""
@@ -141,22 +167,37 @@ class _Loading:
         self._settings = GlobalConfig()
         self._frontends: dict[str, FrontendConfig] = {}
         self._pools: dict[str, PoolConfig] = {}
-        self._bound: dict[tuple[str, str, int], Position] = {}
+        self._tls: dict[str, TLSConfig] = {}
+        self._tcp: dict[str, TCPConfig] = {}
+        # What there is to refer to, and whether anybody has.
+        self._referred: dict[str, dict[str, bool]] = {"tls": {}, "tcp": {}}
+        self._bound: Bound = {}
 
     def config(self, sections: list[Section]) -> Config:
         known = [section for section in map(self._section, sections) if section is not None]
+        for section, _ in known:
+            if section.kind in self._referred:
+                self._referred[section.kind][section.name] = False
         # [global] and [defaults] hold wherever they stand.
         for section, scope in known:
             if section.kind == "global":
                 self._global(section, scope)
             elif section.kind == "defaults":
                 self._defaults.update(self._read(section, scope))
+            elif section.kind == "tls":
+                self._tlsSection(section, scope)
+            elif section.kind == "tcp":
+                self._tcpSection(section, scope)
         pooled = [self._pool(*found) for found in known if found[0].kind == "pool"]
         used = [self._frontend(*found) for found in known if found[0].kind == "frontend"]
         for section, scope in pooled:
             if section.name not in used:
                 scope.warn(section.where, "is used by no frontend")
-        return Config(self._settings, self._frontends, self._pools)
+        for section, scope in known:
+            # One that is there twice is told of once.
+            if self._referred.get(section.kind, {}).pop(section.name, True) is False:
+                scope.warn(section.where, f"is used by no {_USERS[section.kind]}")
+        return Config(self._settings, self._frontends, self._pools, self._tls, self._tcp)
 
     def _section(self, section: Section) -> tuple[Section, Scope] | None:
         """@return: the section under its preferred kind; L{None} if there is no such kind."""
@@ -202,13 +243,14 @@ class _Loading:
             if section.kind == "defaults" and word in _NOT_IN_DEFAULTS:
                 scope.error(option.where, f"{word} has no place in [defaults]")
                 continue
-            if not owners or (option.name and word != _SERVER):
+            if not owners or (option.name and word not in _LISTED):
                 self._unknown(section, option, scope)
                 continue
             written = f"{word} {option.name}" if option.name else word
             first = seen.setdefault((word, option.name), option.where)
             if first is not option.where:
                 scope.error(option.where, f"{written}: is there twice, first at {first}")
+            self._refer(word, option, scope.within(written))
             for cls in owners:
                 value = _READERS[cls][word](option, scope.within(written), self._registry)
                 name = word.replace("-", "_")
@@ -216,11 +258,26 @@ class _Loading:
                 said[cls].places[name] = words[0].where if words else option.where
                 if value is BAD and len(owners) > 1:
                     break
-                if word == _SERVER:
-                    said[cls].values.setdefault(_SERVER, []).append(value)
+                if word in _LISTED:
+                    said[cls].values.setdefault(name, []).append(value)
                 elif value is not BAD:
                     said[cls].values[name] = value
         return said
+
+    def _refer(self, word: str, option: Option, scope: Scope) -> None:
+        """Find the sections that an option names."""
+        named = [(scope, word, found) for found in option.words if word in self._referred]
+        words = chain.from_iterable(itemsOf(option)) if word == "bind" else option.words
+        for pair in (found.pair for found in words):
+            if pair is not None and pair[0] in _REFERRING.get(word, ()):
+                named.append((scope.within(pair[0]), *pair))
+        for within, kind, found in named:
+            known = self._referred[kind]
+            if found.text in known:
+                known[found.text] = True
+            elif Name.good(found.text):
+                hint = suggestion(found.text, known)
+                within.error(found.where, f"there is no [{kind} {found.text}]{hint}")
 
     def _unknown(self, section: Section, option: Option, scope: Scope) -> None:
         written = f"{option.word} {option.name}" if option.name else option.word
@@ -247,6 +304,20 @@ class _Loading:
         values = self._read(section, scope)[GlobalConfig].values
         self._log = values.pop("log", self._log)
         self._settings = GlobalConfig(**values, where=section.where)
+
+    def _tlsSection(self, section: Section, scope: Scope) -> None:
+        said = self._read(section, scope)[TLSConfig]
+        names = tuple(one for one in said.values.pop(_NAME, ()) if one is not BAD)
+        config = TLSConfig(section.name, names, **said.values, where=section.where)
+        checkTLS(config, said.places, said.bad(), scope)
+        self._tls.setdefault(section.name, config)
+
+    def _tcpSection(self, section: Section, scope: Scope) -> None:
+        said = self._read(section, scope)[TCPConfig]
+        config = TCPConfig(section.name, **said.values, where=section.where)
+        if "keepalive" not in said.bad():
+            checkTCP(config, said.places, scope)
+        self._tcp.setdefault(section.name, config)
 
     def _pool(self, section: Section, scope: Scope) -> tuple[Section, Scope]:
         said = self._read(section, scope)[PoolConfig]
@@ -293,9 +364,11 @@ class _Loading:
         if "bind" not in said.places:
             scope.error(section.where, "has no bind: write bind = HOST:PORT")
         frontend = FrontendConfig(section.name, **values, where=section.where)
+        if modeKnown:
+            frontend = checkedFrontend(frontend, scope.within("bind"))
         self._frontends.setdefault(section.name, frontend)
         for bind in frontend.bind:
-            self._bindOnce(bind, scope.within("bind"))
+            bindOnce(bind, self._bound, scope.within("bind"))
         if frontend.pool:
             where = said.places.get("pool") or inherited.places["pool"]
             self._checkPool(frontend, modeKnown, where, scope.within("pool"))
@@ -305,17 +378,6 @@ class _Loading:
             else:
                 scope.warn(section.where, "has no pool: every request is answered with 503")
         return frontend.pool
-
-    def _bindOnce(self, bind: Bind, scope: Scope) -> None:
-        if bind.kind == "tcp" and bind.port == 0:
-            return
-        hosts = _ANY_ADDRESS.get(bind.host, (bind.host,))
-        for host in hosts:
-            first = self._bound.get((bind.kind, host + bind.path, bind.port))
-            if first is not None:
-                scope.error(bind.where, f"{bind} is bound twice, first at {first}")
-                return
-        self._bound[(bind.kind, bind.host + bind.path, bind.port)] = bind.where
 
     def _checkPool(
         self, frontend: FrontendConfig, modeKnown: bool, where: Position, scope: Scope
@@ -330,3 +392,5 @@ class _Loading:
                 f"[pool {pool.name}] has mode = {pool.mode}, this frontend mode = {frontend.mode};"
                 f" write mode = {frontend.mode} or any in the pool",
             )
+        elif modeKnown:
+            checkPair(frontend, pool, where, scope)

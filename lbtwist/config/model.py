@@ -8,23 +8,33 @@ them in from text, an embedding program may make them directly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attr
 
+from lbtwist.config.sources import Source as Source
+from lbtwist.config.sources import Sources, oneClient
 from lbtwist.errors import NOWHERE, Position
 from lbtwist.options import (
     Access,
     FieldName,
     Flag,
+    HostName,
     Integer,
     Name,
     Network,
     Networks,
+    Path,
+    Paths,
+    Protocols,
+    Redirect,
     Size,
+    Text,
     Time,
+    TLSVersion,
     Word,
+    Words,
     option,
 )
 
@@ -32,6 +42,31 @@ from lbtwist.options import (
 def place() -> Any:
     """A field that says where something was written; it does not compare."""
     return attr.field(default=NOWHERE, eq=False, repr=False)
+
+
+def _atMost(length: int) -> Callable[[str], str | None]:
+    """@return: a further look at a name that the kernel bounds."""
+
+    def check(name: str) -> str | None:
+        return f"{name!r} is longer than {length} characters" if len(name) > length else None
+
+    return check
+
+
+# IFNAMSIZ and TCP_CA_NAME_MAX of Linux, without the zero at the end.
+_SHORT = _atMost(15)
+
+
+def _seconds(value: float) -> str | None:
+    # MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL of Linux.
+    if value != int(value) or value > 32767:
+        return "the kernel counts whole seconds, up to 32767s"
+    return None
+
+
+def _segment(value: int) -> str | None:
+    # TCP_MIN_MSS and MAX_TCP_WINDOW of Linux.
+    return None if value == 0 or 88 <= value <= 32767 else "0, or from 88 to 32767, is accepted"
 
 
 @attr.frozen
@@ -95,6 +130,15 @@ class Bind:
     path: str = ""
     mode: int = 0o660
     backlog: int = 4096
+    tls: str = ""
+    alpn: tuple[bytes, ...] = ()
+    tls_passthrough: bool = False
+    accept_proxy: str = "no"
+    accept_proxy_from: tuple[Network, ...] = ()
+    interface: str = ""
+    transparent: bool = False
+    freebind: bool = False
+    tcp: str = ""
     where: Position = place()
 
     def __str__(self) -> str:
@@ -111,6 +155,25 @@ class BindOptions:
 
     mode: int = option(Access(), 0o660, "Access mode of a UNIX socket, in octal.")
     backlog: int = option(Integer(1), 4096, "Connections that may wait to be accepted.")
+    tls: str = option(Name(), "", "The [tls] section that clients are met with; empty is plain.")
+    alpn: tuple[bytes, ...] = option(
+        Protocols(), (), "Protocols offered by ALPN, best first; empty is the mode's own."
+    )
+    tls_passthrough: bool = option(
+        Flag(), False, "Read the ClientHello, but do not end TLS; only in mode tcp."
+    )
+    accept_proxy: str = option(
+        Word("no", "yes", "optional"), "no", "Whether a PROXY header comes first.", bare="yes"
+    )
+    accept_proxy_from: tuple[Network, ...] = option(
+        Networks(), (), "Peers whose PROXY header is believed; others may not connect."
+    )
+    interface: str = option(
+        Name(), "", "Accept only what comes in by this interface.", check=_SHORT
+    )
+    transparent: bool = option(Flag(), False, "The address need not be one of this machine.")
+    freebind: bool = option(Flag(), False, "The address need not exist yet.")
+    tcp: str = option(Name(), "", "The [tcp] section for accepted connections.")
 
 
 @attr.frozen
@@ -131,6 +194,23 @@ class ServerConfig:
     backup: bool = False
     maxconn: int = 0
     check: bool = True
+    tls: bool = False
+    sni: str = ""
+    verify: str = "required"
+    ca: str = ""
+    alpn: tuple[bytes, ...] = ()
+    minimum: str = ""
+    maximum: str = ""
+    ciphers: str = ""
+    ciphersuites: str = ""
+    certificate: str = ""
+    key: str = ""
+    send_proxy: str = "no"
+    send_proxy_options: tuple[str, ...] = ()
+    check_send_proxy: str = "auto"
+    source: tuple[Source, ...] = ()
+    source_interface: str = ""
+    tcp: str = ""
     where: Position = place()
 
     def __str__(self) -> str:
@@ -149,6 +229,43 @@ class ServerOptions:
     backup: bool = option(Flag(), False, "Used only while no other server is usable.")
     maxconn: int = option(Integer(0), 0, "Exchanges at once; 0 is no limit.")
     check: bool = option(Flag(), True, "Whether the pool's check is run on it.")
+    tls: bool = option(Flag(), False, "Whether TLS is spoken with it.")
+    sni: str = option(HostName(), "", "The name asked for, and verified; empty is its host name.")
+    verify: str = option(
+        Word("required", "none"), "required", "Whether its certificate must be good."
+    )
+    ca: str = option(Path(), "", "A PEM file of authorities; empty are those of the system.")
+    alpn: tuple[bytes, ...] = option(Protocols(), (), "Protocols offered by ALPN, best first.")
+    minimum: str = option(TLSVersion(), "", "The lowest version of TLS; empty is TLSv1.2.")
+    maximum: str = option(TLSVersion(), "", "The highest version of TLS; empty is no limit.")
+    ciphers: str = option(Text(), "", "OpenSSL's cipher list for TLSv1.2 and below.")
+    ciphersuites: str = option(Text(), "", "Cipher suites of TLSv1.3.")
+    certificate: str = option(Path(), "", "A PEM file: the certificate we show, and its key.")
+    key: str = option(Path(), "", "The key, if it is not in the certificate's file.")
+    send_proxy: str = option(
+        Word("no", "v1", "v2"), "no", "Whether a PROXY header is sent first, and which.", bare="v1"
+    )
+    send_proxy_options: tuple[str, ...] = option(
+        Words("ssl", "cn", "alpn", "authority", "unique-id", "crc32c"),
+        (),
+        "What a PROXY header of version 2 tells besides addresses.",
+    )
+    check_send_proxy: str = option(
+        Word("auto", "yes", "no"),
+        "auto",
+        "Whether checks send a PROXY header; auto: as requests.",
+        bare="yes",
+    )
+    source: tuple[Source, ...] = option(
+        Sources(),
+        (),
+        "Where connections to it come from; several are taken in turn.",
+        check=oneClient,
+    )
+    source_interface: str = option(
+        Name(), "", "The interface connections to it leave by.", check=_SHORT
+    )
+    tcp: str = option(Name(), "", "The [tcp] section for connections to it.")
 
 
 @attr.frozen
@@ -176,11 +293,108 @@ class LogOptions:
 
 
 @attr.frozen
+class TLSName:
+    """
+    What differs for one name that clients ask for: C{name old.example.com = ...}.
+
+    @ivar pattern: a host name in lower case, or C{*.} and one.
+    """
+
+    pattern: str
+    minimum: str = option(
+        TLSVersion(), "", "The lowest version; empty is its own policy's, or the section's."
+    )
+    maximum: str = option(TLSVersion(), "", "The highest version; empty is the section's.")
+    policy: str = option(
+        Word("modern", "intermediate", "old"), "", "Mozilla's list; empty is the section's."
+    )
+    certificate: tuple[str, ...] = option(Paths(), (), "Its certificates; empty: by their names.")
+    client_verify: str = option(
+        Word("none", "optional", "required"),
+        "",
+        "Whether clients show certificates; empty is the section's.",
+    )
+    where: Position = place()
+
+
+@attr.frozen
+class TLSConfig:
+    """C{[tls NAME]}: how clients are met with TLS."""
+
+    name: str
+    names: tuple[TLSName, ...] = ()
+    certificate: tuple[str, ...] = option(
+        Paths(), (), "PEM files with certificate, chain and key, or directories of them."
+    )
+    key: str = option(Path(), "", "The key, if it is not in the certificate's file.")
+    key_password_file: str = option(Path(), "", "A file whose first line opens the keys.")
+    strict_sni: bool = option(
+        Flag(), False, "Refuse clients that ask for a name no certificate has."
+    )
+    policy: str = option(
+        Word("modern", "intermediate", "old"), "intermediate", "Mozilla's list of what is good."
+    )
+    minimum: str = option(TLSVersion(), "", "The lowest version; empty is the policy's.")
+    maximum: str = option(TLSVersion(), "", "The highest version; empty is no limit.")
+    ciphers: str = option(Text(), "", "OpenSSL's cipher list up to TLSv1.2; empty: the policy's.")
+    ciphersuites: str = option(Text(), "", "Cipher suites of TLSv1.3; empty: the policy's.")
+    client_verify: str = option(
+        Word("none", "optional", "required"), "none", "Whether clients show certificates."
+    )
+    client_ca: str = option(Path(), "", "A PEM file of authorities for client certificates.")
+    client_crl: str = option(Path(), "", "A PEM file of revocation lists.")
+    session_timeout: float = option(Time(), 300.0, "How long a session can be resumed.")
+    session_cache: int = option(Integer(0), 20480, "Sessions kept for resumption.")
+    tickets: bool = option(Flag(), True, "Whether sessions are resumed by tickets.")
+    ocsp: str = option(
+        Word("off", "file", "fetch"), "off", "Stapling: FILE.ocsp beside FILE, or fetched."
+    )
+    reload: float = option(Time(), 10.0, "How often files are looked at; 0 is never.")
+    keylog: str = option(Path(), "", "A file for session keys: whoever has it reads all.")
+    where: Position = place()
+
+
+@attr.frozen
+class TCPConfig:
+    """C{[tcp NAME]}: how TCP connections are set up."""
+
+    name: str
+    nodelay: bool = option(Flag(), True, "Send small pieces at once (TCP_NODELAY).")
+    keepalive: float = option(
+        Time(),
+        0.0,
+        "Probe a silent peer after this time (TCP_KEEPIDLE); 0 is never.",
+        check=_seconds,
+    )
+    keepalive_interval: float = option(
+        Time(), 0.0, "Between probes; 0 is the kernel's.", check=_seconds
+    )
+    keepalive_count: int = option(Integer(0, 127), 0, "Probes without answer; 0 is the kernel's.")
+    user_timeout: float = option(
+        Time(), 0.0, "How long sent data may stay without acknowledgement; 0 is the kernel's."
+    )
+    send_buffer: int = option(Size(), 0, "SO_SNDBUF; 0 lets the kernel choose.")
+    receive_buffer: int = option(Size(), 0, "SO_RCVBUF; 0 lets the kernel choose.")
+    congestion: str = option(
+        Name(), "", "The congestion control; empty is the kernel's.", check=_SHORT
+    )
+    mss: int = option(Integer(), 0, "The largest segment; 0 is the kernel's.", check=_segment)
+    fastopen: int = option(Integer(0), 0, "Pending TCP Fast Open requests; 0 is off.")
+    defer_accept: float = option(
+        Time(), 0.0, "Accept when data has come; 0 is at once.", check=_seconds
+    )
+    where: Position = place()
+
+
+@attr.frozen
 class GlobalConfig:
     """C{[global]}: the process as a whole."""
 
     maxconn: int = option(
         Integer(0), 0, "Client connections at once in the whole process; 0 is no limit."
+    )
+    max_handshakes: int = option(
+        Integer(0), 1000, "TLS handshakes under way at once; more wait; 0 is no limit."
     )
     grace_period: float = option(
         Time(), 30.0, "How long a stop waits for what still runs before it is aborted."
@@ -208,6 +422,18 @@ class FrontendConfig:
     )
     timeout_keepalive: float = option(
         Time(), 0.0, "How long a client may be idle between requests; 0 is timeout-request."
+    )
+    timeout_proxy: float = option(
+        Time(), 3.0, "How long a client has for its PROXY header."
+    )
+    timeout_handshake: float = option(
+        Time(), 10.0, "How long a client has for ClientHello and handshake."
+    )
+    redirect_https: int = option(
+        Redirect(), 0, "Answer plain requests with 301, 302 or 308 to https; 0 is no."
+    )
+    client_cert_headers: tuple[str, ...] = option(
+        Words("x-ssl", "rfc9440", "xfcc"), (), "How servers are told of client certificates."
     )
     timeout_client_fin: float = option(
         Time(), 0.0, "timeout-client after the client has ended its side; 0 is timeout-client."
@@ -275,6 +501,16 @@ class PoolConfig:
     maxqueue: int = option(
         Integer(0), 0, "The most exchanges that wait for a slot; 0 is no limit."
     )
+    source: tuple[Source, ...] = option(
+        Sources(),
+        (),
+        "Where connections to servers come from; a server may say otherwise.",
+        check=oneClient,
+    )
+    source_interface: str = option(
+        Name(), "", "The interface connections to servers leave by.", check=_SHORT
+    )
+    tcp: str = option(Name(), "", "The [tcp] section for connections to servers.")
     on_marked_down: str = option(
         Word("none", "shutdown-sessions"),
         "none",
@@ -305,8 +541,12 @@ class Config:
 
     @ivar frontends: by name, in written order.
     @ivar pools: by name, in written order.
+    @ivar tls: the C{[tls]} sections by name.
+    @ivar tcp: the C{[tcp]} sections by name.
     """
 
     settings: GlobalConfig = GlobalConfig()
     frontends: Mapping[str, FrontendConfig] = attr.field(factory=dict)
     pools: Mapping[str, PoolConfig] = attr.field(factory=dict)
+    tls: Mapping[str, TLSConfig] = attr.field(factory=dict)
+    tcp: Mapping[str, TCPConfig] = attr.field(factory=dict)

@@ -17,7 +17,8 @@ from typing import Any
 import attr
 from zope.interface.interface import InterfaceClass
 
-from lbtwist.config.fill import BAD, Scope, fill
+from lbtwist.config.edge import checkedBind, checkServer
+from lbtwist.config.fill import BAD, Scope, fill, relative
 from lbtwist.config.ini import Option, Word
 from lbtwist.config.model import (
     Bind,
@@ -29,24 +30,15 @@ from lbtwist.config.model import (
     Part,
     ServerConfig,
     ServerOptions,
+    TLSName,
 )
 from lbtwist.errors import Position
 from lbtwist.interfaces import IBalancer, IHealthCheck
-from lbtwist.options import Integer, Name, suggestion
+from lbtwist.options import HostName, Integer, Name, suggestion
 from lbtwist.registry import Registry
 
 UNIX_PATH_LIMIT = 107
 """The longest path of a UNIX socket in bytes (C{sun_path} of Linux, unix(7))."""
-
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-
-
-def relative(path: str, where: Position) -> str:
-    """
-    @return: a path as it is found from the file it is written in; absolute, so that
-        it is the same after the process has changed its directory.
-    """
-    return os.path.abspath(os.path.join(os.path.dirname(where.file), path))
 
 
 def _unix(path: str, where: Position) -> str:
@@ -110,7 +102,7 @@ def _addresses(text: str, where: Position) -> list[Bind]:
     return [Bind("tcp", host, number, where=where) for number in range(begin, end + 1)]
 
 
-def _items(option: Option) -> list[list[Word]]:
+def itemsOf(option: Option) -> list[list[Word]]:
     """
     @return: the words of each item: one to a line, or separated by commas. In
         the words after the first a comma separates only at the end.
@@ -136,7 +128,7 @@ def _items(option: Option) -> list[list[Word]]:
 
 def readBind(option: Option, scope: Scope, registry: Registry) -> Any:
     found: list[Any] = []
-    items = _items(option)
+    items = itemsOf(option)
     if not items:
         scope.error(option.where, "needs an address: HOST:PORT, :PORT or unix:PATH")
         return BAD
@@ -150,10 +142,8 @@ def readBind(option: Option, scope: Scope, registry: Registry) -> Any:
         if binds is BAD or options is None:
             found.append(BAD)
             continue
-        for word in words:
-            if word.pair is not None and word.pair[0] == "mode" and binds[0].kind != "unix":
-                scope.error(word.where, "mode is of a UNIX socket only")
-        found += [attr.evolve(one, **attr.asdict(options[0])) for one in binds]
+        checked = checkedBind(binds[0].kind, options[0], words, scope)
+        found += [attr.evolve(one, **attr.asdict(checked, recurse=False)) for one in binds]
     return BAD if BAD in found else tuple(found)
 
 
@@ -173,8 +163,7 @@ def _server(text: str, where: Position) -> dict[str, Any]:
             raise ValueError(f"{host!r} is not an IPv4 address") from None
     elif ":" not in host:
         host = host.lower()
-        labels = host.removesuffix(".").split(".")
-        if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        if not HostName.good(host):
             raise ValueError(f"{host!r} is neither an address nor a host name")
     return {"kind": "tcp", "host": host, "port": _number(port, 1, 65535, "port")}
 
@@ -196,9 +185,29 @@ def readServer(option: Option, scope: Scope, registry: Registry) -> Any:
         scope.error(address.where, str(error))
         found = BAD
     options = fill([ServerOptions], words, address.where, scope)
-    if name is BAD or found is BAD or options is None:
+    if found is BAD or options is None:
         return BAD
-    return ServerConfig(name, **found, **attr.asdict(options[0]), where=address.where)
+    checkServer(found["kind"], options[0], words, scope)
+    if name is BAD:
+        return BAD
+    plain = attr.asdict(options[0], recurse=False)
+    return ServerConfig(name, **found, **plain, where=address.where)
+
+
+def readTLSName(option: Option, scope: Scope, registry: Registry) -> Any:
+    pattern = option.name.lower().removesuffix(".")
+    if not HostName.good(pattern.removeprefix("*.")):
+        wrong = f"{option.name!r} is neither a host name nor *. and one"
+        if not option.name.isascii():
+            wrong += "; write it as it is asked for: xn--..."
+        scope.error(option.where, wrong if option.name else "needs a name: name HOST = OPTION ...")
+        pattern = BAD
+    if not option.words:
+        scope.error(option.where, "needs an option, as minimum=TLSv1.3")
+        return BAD
+    known = {"pattern": pattern, "where": option.where}
+    made = fill([TLSName], option.words, option.where, scope, known)
+    return BAD if made is None or pattern is BAD else made[0]
 
 
 def readName(option: Option, scope: Scope, registry: Registry) -> Any:
@@ -216,7 +225,7 @@ def readName(option: Option, scope: Scope, registry: Registry) -> Any:
 
 def readLog(option: Option, scope: Scope, registry: Registry) -> Any:
     found: list[Any] = []
-    items = _items(option)
+    items = itemsOf(option)
     if not items:
         scope.error(option.where, "needs a target: stdout, file:PATH or off")
         return BAD

@@ -78,13 +78,20 @@ class HTTPBack(Timed):
     """
 
     __slots__ = (
-        "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_left",
+        "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_kept", "_left",
         "_method", "_partial", "_pool", "_progress", "_reader", "_reading", "_seconds", "_sending",
         "_server", "_timeout", "_upgrade", "createdAt", "doubtful", "relay", "transport", "uses",
     )  # fmt: skip
 
-    def __init__(self, pool: Pool, server: Server, reader: ResponseReader) -> None:
+    def __init__(
+        self, pool: Pool, server: Server, reader: ResponseReader,
+        kept: dict[Server, Any] | None = None,
+    ) -> None:
+        """
+        @param kept: where it is kept if it is one client's alone.
+        """
         super().__init__()
+        self._kept = kept
         self._pool = pool
         self._server = server
         self._deadlines: Deadlines = pool.deadlines
@@ -120,7 +127,11 @@ class HTTPBack(Timed):
         relay = self.relay
         if relay is None:
             idle = self._server.idle
-            if self in idle:
+            kept = self._kept
+            if kept is not None:
+                if kept.get(self._server) is self:
+                    del kept[self._server]
+            elif self in idle:
                 idle.remove(self)
             return
         self.relay = None
@@ -385,8 +396,14 @@ class HTTPBack(Timed):
             return
         if transport.producer is not None:
             transport.unregisterProducer()
-        if not self._keep or not self._pool.reuse.keep(self._server, self, self._seconds()):
+        if not self._keep or not self._offer():
             transport.loseConnection()
+
+    def _offer(self) -> bool:
+        reuse, kept = self._pool.reuse, self._kept
+        if kept is None:
+            return reuse.keep(self._server, self, self._seconds())
+        return reuse.keepPrivate(kept, self._server, self, self._seconds())
 
 
 def _among(names: bytes, asked: bytes) -> bool:

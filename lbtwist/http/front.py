@@ -21,12 +21,13 @@ from lbtwist.config.model import FrontendConfig, PoolConfig
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.errors import BadRequest
 from lbtwist.exchange import Cause, Connection, Exchange, Stage
-from lbtwist.http.pages import PAGES
+from lbtwist.http.pages import PAGES, REDIRECTS, Redirect
 from lbtwist.http.relay import Relay
 from lbtwist.net.addresses import authority
 from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
 from lbtwist.sansio.headers import Tell
 from lbtwist.sansio.http1 import Partial, RequestHead, RequestReader, ResponseHead, ResponseReader
+from lbtwist.server import Server
 from lbtwist.tunnel import Timeouts
 
 LINGER = 2.0
@@ -56,6 +57,7 @@ class Shared:
     trustedReader: RequestReader = attr.field(init=False)
     responseReader: ResponseReader = attr.field(init=False)
     tell: Tell = attr.field(init=False)
+    redirect: Redirect | None = attr.field(init=False)
     keepalive: float = attr.field(init=False)
     first: float = attr.field(init=False)
 
@@ -69,6 +71,7 @@ class Shared:
         self.reader = RequestReader(*limits, drop=drop)
         self.trustedReader = RequestReader(*limits)
         self.responseReader = ResponseReader()
+        self.redirect = REDIRECTS.get(config.redirect_https)
         self.keepalive = config.timeout_keepalive or config.timeout_request or config.timeout_client
         # Where both are set, the shorter one counts, as in HAProxy.
         both = [t for t in (config.timeout_request, config.timeout_client) if t]
@@ -90,7 +93,7 @@ class HTTPFront(Timed):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
-        "connection", "exchanges", "shared", "transport",
+        "_kept", "connection", "exchanges", "shared", "transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, connection: Connection) -> None:
@@ -99,6 +102,7 @@ class HTTPFront(Timed):
         self.connection = connection
         self.transport: Any = None
         self.exchanges = 0
+        self._kept: dict[Server, Any] | None = None
         self._relay: Relay | None = None
         self._partial: Partial | None = None
         self._body: ChunkedReader | None = None
@@ -125,7 +129,8 @@ class HTTPFront(Timed):
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
         shared = self.shared
-        shared.deadlines.arm(self, shared.first, self.connection.acceptedAt)
+        connection = self.connection
+        shared.deadlines.arm(self, shared.first, connection.readyAt or connection.acceptedAt)
 
     def connectionLost(self, reason: Failure) -> None:
         self.shared.deadlines.forget(self)
@@ -138,8 +143,22 @@ class HTTPFront(Timed):
             self._refused(Cause.CLIENT, 0, "the client went away")
         self.ended()
 
+    @property
+    def kept(self) -> dict[Server, Any]:
+        """
+        Idle connections to servers that were told of this client, and so are its alone;
+        see L{lbtwist.reuse}.
+        """
+        kept = self._kept
+        if kept is None:
+            kept = self._kept = {}
+        return kept
+
     def ended(self) -> None:
         """Nothing is left of the connection."""
+        if self._kept:
+            for back in list(self._kept.values()):
+                back.close()
         self.shared.frontend.connectionEnded(self)
 
     def readConnectionLost(self) -> None:
@@ -302,6 +321,10 @@ class HTTPFront(Timed):
         if head.method == b"CONNECT" and shared.config.connect == "deny":
             self._answered(exchange, Cause.REFUSED, 405, "CONNECT is not served here")
             return
+        redirect = shared.redirect
+        if redirect is not None and not self._isSecure(head):
+            self._redirect(exchange, head, redirect)
+            return
         exchange.pool = pool = shared.choosePool(exchange)
         if pool is None:
             self._answered(exchange, Cause.SERVER, 503, "no pool")
@@ -320,7 +343,7 @@ class HTTPFront(Timed):
         """The lines that tell the server of the client, kept where they can be."""
         shared = self.shared
         connection = self.connection
-        scheme = b"https" if connection.tls is not None else b"http"
+        scheme = b"https" if connection.secure else b"http"
         given = head.fields if connection.trusted else None
         lines = shared.tell.lines(connection.client[0], connection.local[1], scheme, given)
         if shared.config.via:
@@ -573,6 +596,34 @@ class HTTPFront(Timed):
         exchange.finish(cause, self.shared.deadlines.seconds())
         self.exchangeDone()
 
+    def _isSecure(self, head: RequestHead) -> bool:
+        """Whether the client came over TLS, to us or to a proxy that is believed."""
+        connection = self.connection
+        if connection.secure or head.method == b"CONNECT":
+            # A CONNECT names no address that it could be sent to.
+            return True
+        told = head.fields.get(b"x-forwarded-proto") if connection.trusted else None
+        return told is not None and told.partition(b",")[0].strip().lower() == b"https"
+
+    def _redirect(self, exchange: Exchange, head: RequestHead, redirect: Redirect) -> None:
+        """Send the client to the same address with TLS."""
+        host = _withoutPort(head.host)
+        if not host:
+            self._answered(exchange, Cause.REFUSED, 400, "no Host to redirect to")
+            return
+        exchange.status = self.shared.config.redirect_https
+        if self._more or (self._ended and not self._buffer):
+            self._keep = False
+        word = b"" if self._keep else b"close"
+        if self._keep and self._old:
+            word = b"keep-alive"
+        target = b"/" if head.target == b"*" else head.target
+        data = redirect.encode(b"https://%b%b" % (host, target), word)
+        exchange.bytesOut += len(data)
+        self.transport.write(data)
+        exchange.finish(Cause.LOCAL, self.shared.deadlines.seconds())
+        self.exchangeDone()
+
     def _refused(self, cause: str, status: int, reason: str) -> None:
         """A request that never became one."""
         shared = self.shared
@@ -587,6 +638,15 @@ class HTTPFront(Timed):
         else:
             exchange.reason = reason
             exchange.finish(cause, shared.deadlines.seconds())
+
+
+def _withoutPort(host: bytes) -> bytes:
+    """
+    @param host: the value of a C{Host} field (RFC 9110 section 7.2), checked.
+    """
+    if host.startswith(b"["):
+        return host[: host.index(b"]") + 1]
+    return host.partition(b":")[0]
 
 
 def _badBody(reason: str) -> BadRequest:

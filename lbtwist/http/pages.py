@@ -1,7 +1,7 @@
 """
 The answers the balancer gives by itself.
 
-The bodies are those of HAProxy, which people and programs know.
+The bodies are those of HAProxy, which people and programs know. A redirect has none.
 """
 
 from __future__ import annotations
@@ -54,6 +54,31 @@ class Page:
             b"" if head else self.body,
         )
 
+
+class Redirect:
+    """
+    An answer that names another address (RFC 9110 sections 15.4.2, 15.4.3 and 15.4.9).
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        # What is not for ever is not to be kept.
+        cached = "" if status in (301, 308) else "Cache-Control: no-cache\r\n"
+        self._head = f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\n{cached}".encode()
+
+    def encode(self, location: bytes, connection: bytes) -> bytes:
+        """
+        @param location: without anything that would end a line.
+        @param connection: what C{Connection} says; C{b""} without the field.
+        """
+        more = b"Connection: %b\r\n" % connection if connection else b""
+        return b"%bLocation: %b\r\n%b\r\n" % (self._head, location, more)
+
+
+REDIRECTS: dict[int, Redirect] = {
+    301: Redirect(301, "Moved Permanently"),
+    302: Redirect(302, "Found"),
+    308: Redirect(308, "Permanent Redirect"),
+}
 
 # 405 must name what is allowed (RFC 9110 15.5.6); CONNECT alone is answered so.
 PAGES: dict[int, Page] = {

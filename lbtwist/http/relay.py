@@ -117,10 +117,14 @@ class Relay:
     def reuse(self, server: Server) -> Any:
         # What could not be sent twice goes out only where somebody listens.
         careful = not (self._end and self._head.idempotent)
+        if server.private:
+            return self._pool.reuse.takePrivate(self._front.kept, server, careful)
         return self._pool.reuse.take(server, self._front.exchanges == 1, careful)
 
     def newConnection(self, server: Server) -> HTTPBack:
-        return HTTPBack(self._pool, server, self._front.shared.responseReader)
+        front = self._front
+        kept = front.kept if server.private else None
+        return HTTPBack(self._pool, server, front.shared.responseReader, kept)
 
     def serverReady(self, protocol: HTTPBack) -> None:
         self.back = protocol

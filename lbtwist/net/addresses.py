@@ -1,7 +1,9 @@
 """
-From a bind in the configuration to a listening socket.
+From a bind in the configuration to a listening socket, and the socket options that
+say whose address and which interface a socket uses.
 
-Every failure is an L{StartError} that says which address, why, and what helps.
+Every failure to listen is a L{StartError} that says which address, why, and what
+helps. Not here: from where a connection to a server comes (L{lbtwist.snat}).
 """
 
 from __future__ import annotations
@@ -10,17 +12,30 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from lbtwist.config.model import Bind
 from lbtwist.errors import StartError
+from lbtwist.net.profiles import Profile, RefusedOption, setAll
 
 _FIRST_PASSED = 3
 """The first descriptor that systemd passes (sd_listen_fds(3))."""
 
+IP_FREEBIND = 15
+IP_TRANSPARENT = 19
+IPV6_TRANSPARENT = 75
+IPV6_FREEBIND = 78
+"""Of C{linux/in.h} and C{linux/in6.h}; Python does not name them all."""
 
-def listen(bind: Bind) -> socket.socket:
+
+class NotPermitted(OSError):
+    """An option needs a privilege; C{strerror} names both."""
+
+
+def listen(bind: Bind, profile: Profile | None = None) -> socket.socket:
     """
+    @param profile: of C{bind.tcp}; UNIX sockets have none.
     @return: a socket that listens.
     @raise StartError: if it cannot be opened.
     """
@@ -28,12 +43,17 @@ def listen(bind: Bind) -> socket.socket:
         if bind.kind == "unix":
             return _unix(bind)
         if bind.kind == "fd":
-            return _passed(bind.port, bind)
+            return _passed(bind.port, bind, profile)
         if bind.kind == "systemd":
-            return _systemd(bind)
-        return _tcp(bind)
+            return _systemd(bind, profile)
+        return _tcp(bind, profile)
+    except RefusedOption as refused:
+        raise StartError(
+            f"{bind.where}: cannot listen on {bind}: [tcp {bind.tcp}] {refused.strerror}"
+        ) from None
     except OSError as failed:
-        hint = _HINTS.get(failed.errno or 0, "")
+        named = isinstance(failed, (NotPermitted, NoInterface))
+        hint = "" if named else _HINTS.get(failed.errno or 0, "")
         raise StartError(
             f"{bind.where}: cannot listen on {bind}: {failed.strerror or failed}{hint}"
         ) from None
@@ -42,19 +62,88 @@ def listen(bind: Bind) -> socket.socket:
 _HINTS = {
     errno.EACCES: " (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
     errno.EADDRINUSE: " (another program listens there: see ss -ltnp)",
-    errno.EADDRNOTAVAIL: " (no interface of this machine has that address)",
+    errno.EADDRNOTAVAIL: " (no interface of this machine has that address; with freebind it"
+    " need not exist yet, with transparent it may be somebody else's)",
 }
 
 
-def _tcp(bind: Bind) -> socket.socket:
+class NoInterface(OSError):
+    """There is no interface of a name; C{strerror} names it."""
+
+
+def bindToInterface(skt: socket.socket, name: str) -> None:
+    """
+    Let a socket use one interface only, for what comes in and what goes out
+    (SO_BINDTODEVICE, socket(7)). Before C{bind}, so that two sockets may have one
+    address on two interfaces.
+
+    @raise NoInterface: if there is none of that name.
+    @raise NotPermitted: before Linux 5.7 without C{CAP_NET_RAW}.
+    """
+    try:
+        skt.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(name) + b"\0")
+    except PermissionError as failed:
+        raise NotPermitted(
+            failed.errno, f"interface {name}: it takes CAP_NET_RAW, or Linux 5.7, to use it"
+        ) from None
+    except OSError as failed:
+        if failed.errno in (errno.ENODEV, errno.EINVAL):
+            raise NoInterface(
+                errno.ENODEV,
+                f"there is no interface {name!r} (see: ip -brief link; it has {_interfaces()})",
+            ) from None
+        raise
+
+
+def _interfaces() -> str:
+    return ", ".join(name for _, name in socket.if_nameindex()) or "none"
+
+
+def setTransparent(skt: socket.socket) -> None:
+    """
+    Let a socket have an address that is not of this machine (IP_TRANSPARENT, ip(7)).
+    On an IPv6 socket it counts for IPv4-mapped addresses too.
+
+    @raise NotPermitted: without C{CAP_NET_ADMIN} and C{CAP_NET_RAW}.
+    """
+    try:
+        if skt.family == socket.AF_INET6:
+            skt.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+        else:
+            skt.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+    except PermissionError as failed:
+        raise NotPermitted(
+            failed.errno,
+            "an address that is not of this machine takes root, CAP_NET_ADMIN or CAP_NET_RAW"
+            " (in a systemd unit: AmbientCapabilities=CAP_NET_ADMIN)",
+        ) from None
+
+
+def _setFreebind(skt: socket.socket) -> None:
+    if skt.family == socket.AF_INET6:
+        skt.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    else:
+        skt.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+
+
+newSocket: Callable[[int, int], socket.socket] = socket.socket
+"""Makes the sockets that listen on TCP."""
+
+
+def _tcp(bind: Bind, profile: Profile | None) -> socket.socket:
     family = socket.AF_INET
     if ":" in bind.host or (not bind.host and socket.has_dualstack_ipv6()):
         family = socket.AF_INET6
-    skt = socket.socket(family, socket.SOCK_STREAM)
+    skt = newSocket(family, socket.SOCK_STREAM)
     try:
         skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted sockets inherit it.
-        skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if bind.interface:
+            bindToInterface(skt, bind.interface)
+        if bind.transparent:
+            setTransparent(skt)
+        if bind.freebind:
+            _setFreebind(skt)
+        _setUp(skt, profile)
         if family == socket.AF_INET6:
             skt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if bind.host else 0)
         skt.bind((bind.host, bind.port))
@@ -63,6 +152,14 @@ def _tcp(bind: Bind) -> socket.socket:
         skt.close()
         raise
     return skt
+
+
+def _setUp(skt: socket.socket, profile: Profile | None) -> None:
+    """Set what accepted sockets inherit."""
+    if profile is None:
+        skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    else:
+        setAll(skt, profile.listening)
 
 
 def _unix(bind: Bind) -> socket.socket:
@@ -91,28 +188,28 @@ def _unix(bind: Bind) -> socket.socket:
     return skt
 
 
-def _passed(number: int, bind: Bind) -> socket.socket:
+def _passed(number: int, bind: Bind, profile: Profile | None) -> socket.socket:
     skt = socket.socket(fileno=os.dup(number))
     try:
         if skt.type != socket.SOCK_STREAM:
             raise OSError(errno.EINVAL, "the descriptor is not a stream socket")
+        if skt.family != socket.AF_UNIX:
+            _setUp(skt, profile)
         if not skt.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             skt.listen(bind.backlog)
-        if skt.family != socket.AF_UNIX:
-            skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         skt.close()
         raise
     return skt
 
 
-def _systemd(bind: Bind) -> socket.socket:
+def _systemd(bind: Bind, profile: Profile | None) -> socket.socket:
     count = os.environ.get("LISTEN_FDS", "0")
     if os.environ.get("LISTEN_PID", "") != str(os.getpid()) or not count.isdigit():
         raise OSError(errno.EBADF, "systemd has passed no sockets to this process")
     if bind.port >= int(count):
         raise OSError(errno.EBADF, f"systemd has passed only {count} sockets")
-    return _passed(_FIRST_PASSED + bind.port, bind)
+    return _passed(_FIRST_PASSED + bind.port, bind, profile)
 
 
 def plainHost(host: str) -> str:

@@ -17,7 +17,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable
-from errno import EALREADY, ECONNABORTED, EINPROGRESS, EINVAL, EISCONN, EPIPE
+from errno import (
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EALREADY,
+    ECONNABORTED,
+    EINPROGRESS,
+    EINVAL,
+    EISCONN,
+    EPIPE,
+)
 from typing import Any
 
 from twisted.internet import abstract, address, error, main, tcp
@@ -197,11 +206,7 @@ class Transport(tcp.Connection):
                 self.producer.resumeProducing()
             return None
         try:
-            sent = (
-                self.socket.send(waiting[0])
-                if len(waiting) == 1
-                else self.socket.sendmsg(waiting[:_MAX_PIECES])
-            )
+            sent = self._sendWaiting(waiting)
         except BlockingIOError:
             return None
         except OSError as failed:
@@ -227,14 +232,27 @@ class Transport(tcp.Connection):
             self._closeWrite()
         elif not self.disconnecting or self.producer is not None:
             pulled = self.producer is not None and not self.streamingProducer
-            self._send = self._sendPulled if pulled else self.socket.send
+            self._send = self._sendPulled if pulled else self._sendDirectly()
         if self.producer is not None:
             if self.producerPaused or not self.streamingProducer:
                 self.producerPaused = False
                 self.producer.resumeProducing()
         elif self.disconnecting:
-            self.connectionLost(_DONE)
+            self._close()
         return None
+
+    def _sendWaiting(self, waiting: list[Any]) -> int:
+        """
+        @return: how many of the bytes that wait were sent.
+        @raise OSError: like a socket's C{send}.
+        """
+        if len(waiting) == 1:
+            return int(self.socket.send(waiting[0]))
+        return self.socket.sendmsg(waiting[:_MAX_PIECES])
+
+    def _sendDirectly(self) -> Callable[[Any], int]:
+        """@return: what L{_send} is while nothing waits."""
+        return self.socket.send
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self.producer is not None:
@@ -257,13 +275,13 @@ class Transport(tcp.Connection):
         self.producer = None
         self.producerPaused = self.streamingProducer = False
         if self.disconnecting and not self._unsent and self.connected:
-            self.connectionLost(_DONE)
+            self._close()
         elif self._send is not None:
-            self._send = self.socket.send
+            self._send = self._sendDirectly()
 
     def _sendPulled(self, data: bytes) -> int:
         """Send for a producer that is asked for more each time: ask it soon."""
-        sent = self.socket.send(data)
+        sent = self._sendDirectly()(data)
         self.reactor.addWriter(self)
         return sent
 
@@ -272,6 +290,10 @@ class Transport(tcp.Connection):
     def _closeWrite(self) -> None:
         self._send = None
         self._writeDisconnected = True
+        self._shutWrite()
+
+    def _shutWrite(self) -> None:
+        """Tell the peer that our side has ended."""
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
@@ -294,6 +316,10 @@ class Transport(tcp.Connection):
             self.disconnecting = 1
             self.stopReading()
             return
+        self._close()
+
+    def _close(self) -> None:
+        """All that waited is sent, and both sides are to end."""
         self.connectionLost(_DONE)
 
     def abortConnection(self) -> None:
@@ -320,12 +346,21 @@ class Transport(tcp.Connection):
             self.producer = None
             self.streamingProducer = False
             producer.stopProducing()
-        self._closeSocket(not reason.check(error.ConnectionAborted))
+        orderly = not reason.check(error.ConnectionAborted)
+        self._closing(orderly)
+        self._closeSocket(orderly)
         protocol = self.protocol
         # Breaks the circles: a closed transport holds nothing.
         del self.protocol, self._recv, self.fileno
         self._broken = None
         protocol.connectionLost(reason)
+
+    def _closing(self, orderly: bool) -> None:
+        """
+        The socket is about to be closed.
+
+        @param orderly: and not with a reset.
+        """
 
 
 class Accepted(Transport):
@@ -359,29 +394,53 @@ class Outgoing(Transport):
 
     Its protocol gets C{makeConnection} when it stands, or C{connectFailed} with
     an L{OSError}, never both, and never from inside L{connect}.
+
+    @ivar prepare: called with the socket before it connects; may set options and bind
+        it, and raise L{OSError}. When no port is left for what it did, it is called
+        again with a new socket, until it raises.
+    @ivar preface: called with the socket once it has connected: what comes before
+        everything else, and leaves together with what the protocol writes first.
     """
+
+    prepare: Callable[[socket.socket], object] | None = None
+    preface: Callable[[socket.socket], bytes] | None = None
 
     def __init__(self, endpoint: Endpoint, protocol: Any, reactor: Any) -> None:
         self.endpoint = endpoint
         self._coming = protocol
         self._early: Any = None
-        skt = newSocket(endpoint.family, socket.SOCK_STREAM)
-        skt.setblocking(False)
-        if endpoint.family != socket.AF_UNIX:
-            skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        super().__init__(skt, reactor)
+        super().__init__(_outgoingSocket(endpoint.family), reactor)
 
     def connect(self) -> None:
         """Begin to connect."""
         try:
-            code = self.socket.connect_ex(self.endpoint.address)
+            if self.prepare is not None:
+                code = self._connectPrepared(self.prepare)
+            else:
+                code = self.socket.connect_ex(self.endpoint.address)
         except OSError as failed:
+            if failed.strerror and self.prepare is not None:
+                self._early = self.reactor.callLater(0, self._failed, failed)
+                return
             code = failed.errno or EINVAL
         if code in (0, EISCONN, EINPROGRESS):
             self.doWrite = self._connected  # type: ignore[method-assign]
             self.reactor.addWriter(self)
         else:
             self._early = self.reactor.callLater(0, self._failed, OSError(code, os.strerror(code)))
+
+    def _connectPrepared(self, prepare: Callable[[socket.socket], object]) -> int:
+        while True:
+            prepare(self.socket)
+            code = self.socket.connect_ex(self.endpoint.address)
+            if code not in (EADDRNOTAVAIL, EADDRINUSE):
+                # It may know of the exchange, which ends before the connection does.
+                self.prepare = None
+                return code
+            # A socket that was bound to a port cannot be bound to another.
+            other = _outgoingSocket(self.endpoint.family)
+            self.socket.close()
+            Transport.__init__(self, other, self.reactor)
 
     def doRead(self) -> Any:
         # A failed connect may be reported as readable by some reactors.
@@ -398,8 +457,23 @@ class Outgoing(Transport):
             self._failed(OSError(code, os.strerror(code)))
             return
         del self.doWrite
+        self._established()
+
+    def _established(self) -> None:
+        """The socket has connected."""
         protocol, self._coming = self._coming, None
-        self.startProtocol(protocol)
+        preface, self.preface = self.preface, None
+        if preface is None:
+            self.startProtocol(protocol)
+        else:
+            # It waits: the first write joins it, and both are sent as one.
+            first = preface(self.socket)
+            self._waiting = [first]
+            self._unsent = len(first)
+            self.connected = 1
+            self.protocol = protocol
+            self.startReading()
+            protocol.makeConnection(self)
         if self._waiting is None and not self.disconnected:
             self.reactor.removeWriter(self)
 
@@ -442,6 +516,14 @@ class Outgoing(Transport):
 
 newSocket: Callable[..., socket.socket] = socket.socket
 """Makes the sockets of outgoing connections."""
+
+
+def _outgoingSocket(family: int) -> socket.socket:
+    skt = newSocket(family, socket.SOCK_STREAM)
+    skt.setblocking(False)
+    if family != socket.AF_UNIX:
+        skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return skt
 
 
 @implementer(IListeningPort)

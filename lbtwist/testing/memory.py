@@ -109,12 +109,13 @@ class Balancer:
 
     def client(
         self, host: str = "203.0.113.9", port: int = 40000, frontend: str = "",
-        wrap: Callable[[int], socket.socket] | None = None,
+        wrap: Callable[[int], socket.socket] | None = None, bind: int = 0,
     ) -> Peer:  # fmt: skip
         """
         A client connects.
 
         @param frontend: to which; the first one by default.
+        @param bind: to which of its addresses, counted from 0.
         @param wrap: makes the balancer's socket of a descriptor.
         """
         ours, theirs = socket.socketpair()
@@ -122,7 +123,9 @@ class Balancer:
         skt.setblocking(False)
         name = frontend or next(iter(self.running.frontends))
         inbound = self.running.frontend(name).inbound
-        inbound.accepted(Accepted(skt, (host, port), self.pump))
+        # One that has closed its sockets may have accepted this client before.
+        accepted = inbound.listeners[bind].accepted if inbound.listeners else inbound.accepted
+        accepted(Accepted(skt, (host, port), self.pump))
         peer = Peer(ours, self.pump, skt)
         self._peers.append(peer)
         self.pump.turn()

@@ -1,0 +1,320 @@
+"""
+What comes before the frontend's mode on the binds that have it: a PROXY header, the
+ClientHello, the handshake.
+
+An L{Arrival} is a connection until all that is done; then, and only then, it becomes
+one of its frontend's. What it comes to is L{lbtwist.inbound}'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from lbtwist.config.model import Bind
+from lbtwist.deadlines import Timed
+from lbtwist.errors import BadClientHello
+from lbtwist.exchange import Cause, TLSInfo
+from lbtwist.net.handshake import HandshakeFailed, HandshakeRefused, describe, refuse
+from lbtwist.net.preamble import Awaited, HeaderAwaited, HelloAwaited
+from lbtwist.net.tcp import Accepted
+from lbtwist.net.tls import TLSAccepted
+from lbtwist.options import Network
+from lbtwist.sansio.clienthello import ClientHello
+from lbtwist.sansio.proxyheader import ProxyHeader
+
+if TYPE_CHECKING:
+    from lbtwist.inbound import Inbound
+
+DECODE_ERROR = 50
+"""The alert that says that a message was not well formed (RFC 8446 section 6.2)."""
+
+
+def among(host: str, networks: Iterable[Network]) -> bool:
+    """
+    Whether an address is in one of some networks; who comes over a UNIX socket always
+    is, since the access to its path says who may.
+
+    @param host: as L{pair} makes it.
+    """
+    if host == "unix":
+        return True
+    address = ip_address(host.partition("%")[0])
+    return any(address in network for network in networks)
+
+
+class Handshakes:
+    """
+    TLS handshakes under way; too many would leave no time for anything else.
+
+    @ivar most: so many at once; 0 is no limit.
+    @ivar active: how many there are now.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.active = 0
+        self._waiting: dict[Arrival, None] = {}
+        self._giving = False
+
+    def ask(self, arrival: Arrival) -> None:
+        """Have C{arrival.shake} called, now or when it is its turn."""
+        if 0 < self.most <= self.active:
+            self._waiting[arrival] = None
+        else:
+            self.active += 1
+            arrival.shake()
+
+    def leave(self, arrival: Arrival) -> bool:
+        """@return: whether it was still waiting, and does not any more."""
+        if arrival not in self._waiting:
+            return False
+        del self._waiting[arrival]
+        return True
+
+    def ended(self) -> None:
+        """One has succeeded or failed."""
+        self.active -= 1
+        if self._giving:
+            # One that failed at once: the loop below goes on.
+            return
+        self._giving = True
+        try:
+            while self._waiting and self.active < self.most:
+                arrival = next(iter(self._waiting))
+                del self._waiting[arrival]
+                self.active += 1
+                arrival.shake()
+        finally:
+            self._giving = False
+
+
+class Entrance:
+    """One bind where something comes before the frontend's mode."""
+
+    def __init__(self, bind: Bind, inbound: Inbound, reactor: Any, tls: Any = None) -> None:
+        """@param tls: what C{bind.tls} names."""
+        self.bind = bind
+        self.inbound = inbound
+        self.reactor = reactor
+        self.tls = tls
+
+    def __repr__(self) -> str:
+        return f"<Entrance {self.bind} of {self.inbound.name}>"
+
+    def accepted(self, transport: Accepted) -> None:
+        """A client is there."""
+        Arrival(self, transport).start()
+
+    def believes(self, host: str) -> bool:
+        """Whether a PROXY header of this peer is believed."""
+        networks = self.bind.accept_proxy_from
+        return not networks or among(host, networks)
+
+
+class Arrival(Timed):
+    """
+    A connection on its way into its frontend: PROXY header, ClientHello, handshake.
+
+    @ivar peer: who has connected.
+    @ivar local: the address of the socket.
+    @ivar header: the PROXY header, once it is there.
+    """
+
+    __slots__ = (
+        "_alert", "_awaited", "_cause", "_early", "_entrance", "_hello", "_inbound",
+        "_secured", "_transport", "acceptedAt", "header", "local", "number", "peer",
+    )  # fmt: skip
+
+    peer: tuple[str, int]
+    local: tuple[str, int]
+    number: int
+    acceptedAt: float
+
+    def __init__(self, entrance: Entrance, transport: Accepted) -> None:
+        super().__init__()
+        self._entrance = entrance
+        self._inbound = entrance.inbound
+        self._transport = transport
+        self._awaited: Awaited | None = None
+        self._early = b""
+        self._alert = 0
+        self._cause = Cause.REFUSED
+        self._hello: ClientHello | None = None
+        self._secured: TLSAccepted | None = None
+        self.header: ProxyHeader | None = None
+
+    def __repr__(self) -> str:
+        return f"<Arrival {self.peer[0]} {self._awaited!r}>"
+
+    def start(self) -> None:
+        """Begin with what has to come first."""
+        inbound = self._inbound
+        inbound.arrived(self, self._transport)
+        entrance = self._entrance
+        bind = entrance.bind
+        if bind.accept_proxy == "no":
+            self._headerRead(None, b"")
+        elif entrance.believes(self.peer[0]):
+            self._awaitHeader(self._headerRead)
+        elif bind.accept_proxy == "yes":
+            self._headerRefused(Cause.REFUSED, "PROXY: a peer outside accept-proxy-from")
+        elif inbound.config.mode == "tcp" and not self._expectsHello:
+            # No parser comes after this that would refuse a header.
+            self._awaitHeader(self._headerForbidden)
+        else:
+            self._headerRead(None, b"")
+
+    @property
+    def _expectsHello(self) -> bool:
+        bind = self._entrance.bind
+        return bool(bind.tls) or bind.tls_passthrough
+
+    def _await(self, awaited: Awaited, timeout: float) -> None:
+        inbound = self._inbound
+        self._awaited = awaited
+        inbound.deadlines.arm(self, timeout, inbound.seconds())
+        awaited.start()
+
+    # the PROXY header
+
+    def _awaitHeader(self, done: Callable[[ProxyHeader | None, bytes], object]) -> None:
+        entrance = self._entrance
+        optional = entrance.bind.accept_proxy == "optional"
+        self._await(
+            HeaderAwaited(
+                self._transport.socket, entrance.reactor, optional, done, self._headerRefused
+            ),
+            self._inbound.config.timeout_proxy,
+        )
+
+    def _headerRefused(self, cause: str, reason: str) -> None:
+        self._inbound.traffic.proxyRefused += 1
+        self._refuse(cause, reason)
+
+    def _headerForbidden(self, header: ProxyHeader | None, early: bytes) -> None:
+        if header is not None:
+            self._headerRefused(Cause.REFUSED, "PROXY: a header from outside accept-proxy-from")
+        else:
+            self._headerRead(None, early)
+
+    def _headerRead(self, header: ProxyHeader | None, early: bytes) -> None:
+        self.header = header
+        self._early = early
+        if not self._expectsHello:
+            self._enter(self._transport, None, self._transport.startProtocol)
+        elif early:
+            # It could have been a PROXY header, and so it is no hello.
+            self._helloRefused(Cause.REFUSED, "TLS: no ClientHello")
+        else:
+            self._await(
+                HelloAwaited(
+                    self._transport.socket, self._entrance.reactor, self._helloRead,
+                    self._notHello, self._helloRefused,
+                ),
+                self._inbound.config.timeout_handshake,
+            )  # fmt: skip
+
+    # TLS
+
+    def _notHello(self, bad: BadClientHello) -> None:
+        if bad.looksLike == "tls":
+            self._alert = DECODE_ERROR
+        self._helloRefused(Cause.REFUSED, f"TLS: {bad.reason}")
+
+    def _helloRefused(self, cause: str, reason: str) -> None:
+        self._inbound.traffic.handshakesFailed += 1
+        self._refuse(cause, reason)
+
+    def _helloRead(self, hello: ClientHello) -> None:
+        self._awaited = None
+        if self._entrance.tls is None:
+            offered = TLSInfo(hello.sni, hello.alpn, hello.versions)
+            self._enter(self._transport, offered, self._transport.startProtocol)
+            return
+        self._hello = hello
+        self._inbound.process.handshakes.ask(self)
+
+    def shake(self) -> None:
+        """It is our turn to shake hands."""
+        entrance = self._entrance
+        hello = self._hello
+        assert hello is not None
+        plain = self._transport
+        try:
+            context = entrance.tls.context(hello, entrance.bind.alpn)
+        except HandshakeRefused as refused:
+            self._alert = refused.alert
+            self._helloRefused(Cause.REFUSED, f"TLS: {refused.reason}")
+            self._inbound.process.handshakes.ended()
+            return
+        self._secured = transport = TLSAccepted(
+            plain.socket, plain.client, entrance.reactor, context, self._shaken, self._notShaken
+        )
+        transport.startHandshake()
+
+    def _shaken(self, transport: TLSAccepted) -> None:
+        hello = self._hello
+        assert hello is not None
+        inbound = self._inbound
+        inbound.traffic.handshakes += 1
+        inbound.process.handshakes.ended()
+        self._enter(transport, describe(transport.tls, hello), transport.startTLSProtocol)
+
+    def _notShaken(self, _transport: TLSAccepted, failed: HandshakeFailed) -> None:
+        cause, self._cause = self._cause, Cause.REFUSED
+        self._helloRefused(cause, f"TLS: {failed.reason}")
+        self._inbound.process.handshakes.ended()
+
+    def _giveUp(self, cause: str, reason: str) -> None:
+        """End what waits for its handshake, or is in it."""
+        if self._secured is not None:
+            self._cause = cause
+            self._secured.giveUp(HandshakeFailed(reason))
+        elif self._inbound.process.handshakes.leave(self):
+            self._helloRefused(cause, f"TLS: {reason}")
+
+    # what follows
+
+    def _enter(
+        self, transport: Any, tls: TLSInfo | None, begin: Callable[[Any], object]
+    ) -> None:
+        inbound = self._inbound
+        inbound.deadlines.forget(self)
+        # A circle would keep both until the collector comes.
+        self._awaited = None
+        protocol = inbound.enter(self, tls)
+        begin(protocol)
+        if self._early and transport.connected:
+            protocol.dataReceived(self._early)
+
+    def _refuse(self, cause: str, reason: str) -> None:
+        inbound = self._inbound
+        inbound.deadlines.forget(self)
+        self._awaited = None
+        skt = self._transport.socket
+        if self._alert:
+            refuse(skt, self._entrance.reactor, self._alert)
+        elif self._secured is None:
+            skt.close()
+        inbound.refuse(self, cause, reason)
+
+    def expired(self) -> None:
+        if self._awaited is not None:
+            self._awaited.timedOut()
+        else:
+            self._giveUp(Cause.CLIENT_TIMEOUT, "no handshake in time")
+
+    def drain(self) -> None:
+        """It has not begun anything: it ends."""
+        self.abortSession(Cause.KILLED)
+
+    def abortSession(self, cause: str) -> None:
+        """End it at once."""
+        reason = "ended before a connection was ready"
+        if self._awaited is not None:
+            self._awaited.stop()
+            self._refuse(cause, reason)
+        else:
+            self._giveUp(cause, reason)

@@ -1,0 +1,278 @@
+"""
+Certificates, chains and keys out of PEM files, with a message for everything that can
+be wrong with them. Not here: what OpenSSL is told of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import ocsp
+
+from lbtwist.errors import StartError
+from lbtwist.sansio.clienthello import SECP256R1, SECP384R1, SECP521R1
+
+MOST = 4 << 20
+"""The most bytes of one file."""
+
+_GROUPS = {"secp256r1": SECP256R1, "secp384r1": SECP384R1, "secp521r1": SECP521R1}
+_SUFFIXES = (".pem", ".crt", ".cer")
+
+
+class Files:
+    """Files that were read, and whether they have changed since."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] = {}
+
+    def read(self, path: str) -> bytes:
+        """@raise StartError: if it cannot be read."""
+        self._seen[path] = _look(path)
+        try:
+            with open(path, "rb") as file:
+                data = file.read(MOST + 1)
+        except OSError as failed:
+            raise StartError(f"{path}: cannot be read: {_remedy(failed)}") from None
+        if len(data) > MOST:
+            raise StartError(f"{path}: longer than {MOST >> 20} MiB, and so no such file")
+        return data
+
+    def readIfThere(self, path: str) -> bytes | None:
+        """@return: L{None} if there is no such file; whether it comes is looked at."""
+        if not os.path.exists(path):
+            self._seen[path] = None
+            return None
+        return self.read(path)
+
+    def list(self, path: str) -> list[str]:
+        """@return: the PEM files of a directory, by name."""
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as failed:
+            raise StartError(f"{path}: cannot be listed: {_remedy(failed)}") from None
+        self._seen[path] = _look(path)
+        return [
+            os.path.join(path, name)
+            for name in names
+            if name.endswith(_SUFFIXES) and not name.startswith(".")
+        ]
+
+    def changed(self) -> bool:
+        """Whether a file is not what it was, by time, size and number."""
+        return any(_look(path) != seen for path, seen in self._seen.items())
+
+
+def _look(path: str) -> Any:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _remedy(failed: OSError) -> str:
+    if isinstance(failed, FileNotFoundError):
+        return "there is no such file; mend the path"
+    if isinstance(failed, PermissionError):
+        return "permission denied; let the user that starts the balancer read it"
+    return str(failed.strerror)
+
+
+class Certificate:
+    """
+    A certificate with its chain and key.
+
+    @ivar names: the host names in lower case, wildcards as C{*.example.com}.
+    @ivar group: the curve of an ECDSA key as in TLS; 0 for others.
+    @ivar digest: changes with certificate, chain or key.
+    @ivar staple: the OCSP response in DER; may be set at any time.
+    @ivar stapleUntil: seconds since the epoch; later it is not sent.
+    """
+
+    def __init__(
+        self, path: str, certificate: x509.Certificate, chain: list[x509.Certificate], key: Any
+    ) -> None:
+        self.path = path
+        self.certificate = certificate
+        self.chain = chain
+        self.key = key
+        self.names = _names(certificate)
+        self.rsa = isinstance(key, rsa.RSAPrivateKey)
+        curve = key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else ""
+        self.group = _GROUPS.get(curve, 0)
+        self.digest = b"".join(one.fingerprint(hashes.SHA256()) for one in (certificate, *chain))
+        self.staple = b""
+        self.stapleUntil = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Certificate {self.path} {', '.join(self.names)}>"
+
+    def stapled(self) -> bytes:
+        """@return: the response, unless it is too old."""
+        return self.staple if time.time() < self.stapleUntil else b""
+
+    def setStaple(self, response: bytes) -> None:
+        """
+        Staple this response from now on.
+
+        @param response: in DER.
+        @raise ValueError: if it is none, not about this certificate, or not good.
+        """
+        found = ocsp.load_der_ocsp_response(response)
+        if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            raise ValueError(f"it says {found.response_status.name.lower()}")
+        if found.serial_number != self.certificate.serial_number:
+            raise ValueError("it is about another certificate")
+        until = found.next_update_utc
+        self.staple = response
+        self.stapleUntil = float("inf") if until is None else until.timestamp()
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = found.value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, ValueError):
+        names = []
+    if not names:
+        common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        names = [str(one.value) for one in common]
+    return tuple(dict.fromkeys(name.lower().rstrip(".") for name in names))
+
+
+def loadCertificates(
+    files: Files, path: str, key: str, password: bytes | None, staple: bool
+) -> list[Certificate]:
+    """
+    @param path: a PEM file with certificate, chain and key, or a directory of them.
+    @param key: the path of the key of files that have none.
+    @param staple: read C{FILE.ocsp}, where it exists.
+    @raise StartError: naming the file, and what to do.
+    """
+    paths = [path]
+    if os.path.isdir(path):
+        paths = files.list(path)
+        if not paths:
+            raise StartError(
+                f"{path}: no certificate in this directory; files ending in"
+                f" {', '.join(_SUFFIXES)} are read"
+            )
+    return [_load(files, one, key, password, staple) for one in paths]
+
+
+def _load(
+    files: Files, path: str, key: str, password: bytes | None, staple: bool
+) -> Certificate:
+    text = files.read(path)
+    try:
+        certificates = x509.load_pem_x509_certificates(text)
+    except ValueError as wrong:
+        if b"-----BEGIN CERTIFICATE-----" in text:
+            raise StartError(
+                f"{path}: a certificate in it is damaged ({wrong}); copy it again"
+            ) from None
+        raise StartError(
+            f"{path}: no certificate in PEM form; make it of a DER file with:"
+            " openssl x509 -inform DER -in FILE"
+        ) from None
+    private = _key(files, path, text, key, password)
+    public = private.public_key()
+    leaf = next((one for one in certificates if one.public_key() == public), None)
+    if leaf is None:
+        raise StartError(
+            f"{path}: the private key does not belong to the certificate; put the two of"
+            " one pair together"
+        )
+    found = Certificate(path, leaf, _chain(path, leaf, certificates), private)
+    if staple:
+        response = files.readIfThere(f"{path}.ocsp")
+        if response is not None:
+            try:
+                found.setStaple(response)
+            except ValueError as wrong:
+                raise StartError(
+                    f"{path}.ocsp: no OCSP response for {path}: {wrong}; fetch it again with:"
+                    " openssl ocsp -respout FILE"
+                ) from None
+    return found
+
+
+def _key(files: Files, path: str, text: bytes, key: str, password: bytes | None) -> Any:
+    where = path
+    if b"PRIVATE KEY-----" not in text:
+        beside = os.path.splitext(path)[0] + ".key"
+        if key:
+            where, text = key, files.read(key)
+        elif os.path.exists(beside):
+            where, text = beside, files.read(beside)
+        else:
+            raise StartError(
+                f"{path}: no private key; add it to the file, put it beside it as"
+                f" {os.path.basename(beside)}, or name it: key ="
+            )
+    begin = text.find(b"-----BEGIN ")
+    while begin >= 0 and b"PRIVATE KEY-----" not in text[begin : text.find(b"\n", begin)]:
+        begin = text.find(b"-----BEGIN ", begin + 1)
+    if begin < 0:
+        raise StartError(f"{where}: no private key in PEM form")
+    text = text[begin:]
+    locked = b"ENCRYPTED" in text
+    if locked and password is None:
+        raise StartError(
+            f"{where}: the private key is encrypted; name a file with its password:"
+            " key-password-file"
+        )
+    try:
+        return serialization.load_pem_private_key(text, password if locked else None)
+    except UnsupportedAlgorithm as wrong:
+        raise StartError(f"{where}: a private key of an unknown kind: {wrong}") from None
+    except (ValueError, TypeError):
+        if locked:
+            raise StartError(
+                f"{where}: the password of key-password-file does not open the private key;"
+                " write it into the first line of that file"
+            ) from None
+        raise StartError(f"{where}: the private key is damaged; copy it again") from None
+
+
+def _chain(
+    path: str, leaf: x509.Certificate, certificates: list[x509.Certificate]
+) -> list[x509.Certificate]:
+    """
+    @return: the issuers, each after whom it has issued, without a root: clients have
+        their own, and believe no other.
+    """
+    left = [one for one in certificates if one != leaf]
+    chain: list[x509.Certificate] = []
+    last = leaf
+    while left:
+        issuer = next((one for one in left if _issued(one, last)), None)
+        if issuer is None:
+            stranger = left[0].subject.rfc4514_string()
+            raise StartError(
+                f"{path}: {stranger} is not in the chain of"
+                f" {leaf.subject.rfc4514_string() or 'the certificate'}; leave it out, or add"
+                " what is missing between them"
+            )
+        left = [one for one in left if one != issuer]
+        chain.append(issuer)
+        last = issuer
+    if chain and chain[-1].subject == chain[-1].issuer:
+        chain.pop()
+    return chain
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    if issuer.subject != certificate.issuer:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
