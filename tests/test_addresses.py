@@ -103,7 +103,8 @@ def test_anAddressInUse():
 def test_anAddressOfAnotherMachine():
     assert problem(host="192.0.2.77", port=1) == (
         "192.0.2.77:1: Cannot assign requested address (no interface of this machine has that"
-        " address)"
+        " address; with freebind it need not exist yet, with transparent it may be somebody"
+        " else's)"
     )
 
 
@@ -112,7 +113,7 @@ def test_aPortThatNeedsAPrivilege(monkeypatch):
         def bind(self, name):
             raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(addresses.socket, "socket", Forbidden)
+    monkeypatch.setattr(addresses, "newSocket", Forbidden)
     assert "CAP_NET_BIND_SERVICE" in problem(host="127.0.0.1", port=80)
 
 
