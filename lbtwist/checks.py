@@ -25,7 +25,7 @@ from lbtwist.health import Result
 from lbtwist.interfaces import IHealthCheck
 from lbtwist.net.handshake import HandshakeFailed
 from lbtwist.net.tcp import Outgoing
-from lbtwist.options import Pattern, Statuses, Text, Word, option
+from lbtwist.options import Kind, Pattern, Statuses, Text, Word, option
 from lbtwist.outbound import outgoing
 from lbtwist.sansio.chunked import ChunkedReader
 from lbtwist.sansio.http1 import Partial, ResponseHead, ResponseReader
@@ -182,13 +182,19 @@ def _badHost(host: str) -> str | None:
     return None
 
 
-def _badField(line: str) -> str | None:
-    found = _FIELD.fullmatch(line)
-    if found is None:
-        return f"{line!r} is not a header field: write 'Name: value'"
-    if found[1].lower() in _OURS:
-        return f"{found[1]} is written by the check itself"
-    return None
+class _Field(Kind[tuple[str, ...]]):
+    """One field of a request; there may be several."""
+
+    form = "TEXT"
+    repeats = True
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        found = _FIELD.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is not a header field: write 'Name: value'")
+        if found[1].lower() in _OURS:
+            raise ValueError(f"{found[1]} is written by the check itself")
+        return (text,)
 
 
 @implementer(IHealthCheck)
@@ -211,8 +217,8 @@ class HTTPCheck:
         host: str = option(
             Text(), "", "The Host field; empty is the server's address.", check=_badHost
         )
-        header: str = option(
-            Text(), "", "One more field of the request: 'Name: value'.", check=_badField
+        header: tuple[str, ...] = option(
+            _Field(), (), "One more field of the request: 'Name: value'; may come again."
         )
         expect: tuple[tuple[int, int], ...] = option(
             Statuses(), ((200, 399),), "The statuses that pass."
@@ -240,9 +246,8 @@ class HTTPCheck:
         if not host:
             host = "localhost" if endpoint.family == socket.AF_UNIX else str(endpoint)
         lines = [f"{options.method} {options.path} HTTP/1.1", f"Host: {host}"]
-        if options.header:
-            lines.append(options.header)
-        if not options.header.lower().startswith("user-agent:"):
+        lines += options.header
+        if not any(field.lower().startswith("user-agent:") for field in options.header):
             lines.append("User-Agent: lbtwist-check")
         lines += ["Connection: close", "", ""]
         return "\r\n".join(lines).encode("ascii")

@@ -34,10 +34,13 @@ class Kind(Generic[T]):
     @ivar form: how documentation and messages write such a value, e.g.
         C{TIME}.
     @ivar several: whether it is a tuple of what separate words say.
+    @ivar repeats: whether C{key=value} may come more than once in a value; it is a
+        tuple then.
     """
 
     form = "VALUE"
     several = False
+    repeats = False
 
     def parse(self, text: str) -> T:
         """

@@ -196,19 +196,21 @@ class HTTPCheckTests(ChecksCase):
     @inlineCallbacks
     def test_everythingOfTheRequestCanBeSaid(self):
         lines = yield self.asked(
-            method="OPTIONS", path="/health?full=1", host="www.example.com", header="X-Probe: yes"
-        )
+            method="OPTIONS", path="/health?full=1", host="www.example.com",
+            header=("X-Probe: yes", "X-More: 1"),
+        )  # fmt: skip
         assert lines == [
             "OPTIONS /health?full=1 HTTP/1.1",
             "Host: www.example.com",
             "X-Probe: yes",
+            "X-More: 1",
             "User-Agent: lbtwist-check",
             "Connection: close",
         ]
 
     @inlineCallbacks
     def test_anotherUserAgent(self):
-        lines = yield self.asked(header="user-agent: probe/1")
+        lines = yield self.asked(header=("user-agent: probe/1",))
         assert [line for line in lines if "agent" in line.lower()] == ["user-agent: probe/1"]
 
     @inlineCallbacks
@@ -453,12 +455,12 @@ def configured(check):
 
 def test_asItIsWritten():
     read = configured(
-        'http HEAD /health host=a.example header="X-A: b c" expect=200-299,404 body=ok'
-        " body-regex=^ok$ interval=5s"
+        'http HEAD /health host=a.example header="X-A: b c" header="X-B: d" expect=200-299,404'
+        " body=ok body-regex=^ok$ interval=5s"
     )
     assert read.probe.name == "http"
     assert read.probe.options == HTTPCheck.Options(
-        "HEAD", "/health", "a.example", "X-A: b c", ((200, 299), (404, 404)), "ok",
+        "HEAD", "/health", "a.example", ("X-A: b c", "X-B: d"), ((200, 299), (404, 404)), "ok",
         re.compile("^ok$"),
     )  # fmt: skip
     assert read.timing.interval == 5.0

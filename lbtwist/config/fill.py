@@ -152,7 +152,9 @@ class _Filling:
 
     def _set(self, name: str, text: str, where: Position, named: Position) -> None:
         index, field = self.fields[name]
-        if name in self.given:
+        again = name in self.given
+        repeats = field.metadata["kind"].repeats
+        if again and not repeats:
             self.scope.error(named, f"{name!r} is given twice")
             self.sound = False
         self.given.add(name)
@@ -160,7 +162,11 @@ class _Filling:
             self.waiting.remove(name)
         value = parse(field, text, where, self.scope.within(name))
         self.sound = self.sound and value is not BAD
-        self.values[index][field.alias or field.name] = value
+        values = self.values[index]
+        key = field.alias or field.name
+        if again and repeats and self.sound:
+            value = (*values[key], *value)
+        values[key] = value
 
     def made(self, where: Position, known: Mapping[str, Any]) -> list[Any] | None:
         """
