@@ -10,10 +10,13 @@ and is filled in on its way. Neither does any I/O.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attr
 from twisted.logger import Logger
+
+from lbtwist.sansio.clientcert import ClientCertificate
 
 if TYPE_CHECKING:
     from lbtwist.sansio.http1 import RequestHead, ResponseHead
@@ -88,6 +91,8 @@ class TLSInfo:
     @ivar certificate: the client's, of C{cryptography}; L{None} without one.
     @ivar verify: OpenSSL's code for it; 0 if it is good.
     @ivar resumed: an older session goes on.
+    @ivar chain: the certificates that C{certificate} was verified by, the nearest
+        first, without the root; empty in a resumed session.
     """
 
     sni: str = ""
@@ -99,6 +104,49 @@ class TLSInfo:
     certificate: Any = None
     verify: int = 0
     resumed: bool = False
+    chain: tuple[Any, ...] = ()
+
+    @cached_property
+    def told(self) -> ClientCertificate | None:
+        """The words for the client's certificate, made when first asked for."""
+        return None if self.certificate is None else ClientCertificate(self.certificate)
+
+    @property
+    def subject(self) -> str:
+        """The certificate's subject, as are those below; see L{ClientCertificate}."""
+        return "" if self.told is None else self.told.subject
+
+    @property
+    def cn(self) -> str:
+        return "" if self.told is None else self.told.cn
+
+    @property
+    def issuer(self) -> str:
+        return "" if self.told is None else self.told.issuer
+
+    @property
+    def notBefore(self) -> str:
+        return "" if self.told is None else self.told.notBefore
+
+    @property
+    def notAfter(self) -> str:
+        return "" if self.told is None else self.told.notAfter
+
+    @property
+    def serial(self) -> str:
+        return "" if self.told is None else self.told.serial
+
+    @property
+    def sans(self) -> tuple[tuple[str, str], ...]:
+        return () if self.told is None else self.told.sans
+
+    @property
+    def sha1(self) -> str:
+        return "" if self.told is None else self.told.sha1
+
+    @property
+    def sha256(self) -> str:
+        return "" if self.told is None else self.told.sha256
 
 
 @attr.frozen(slots=True, eq=False)

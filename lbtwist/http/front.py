@@ -25,6 +25,7 @@ from lbtwist.http.pages import PAGES, REDIRECTS, Redirect
 from lbtwist.http.relay import Relay
 from lbtwist.net.addresses import authority
 from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
+from lbtwist.sansio.clientcert import NAMES, certificateLines
 from lbtwist.sansio.headers import Tell
 from lbtwist.sansio.http1 import Partial, RequestHead, RequestReader, ResponseHead, ResponseReader
 from lbtwist.server import Server
@@ -64,12 +65,15 @@ class Shared:
     def __attrs_post_init__(self) -> None:
         config = self.config
         self.tell = Tell(config.forwarded)
-        drop = list(self.tell.names)
+        # A server may believe these whoever balances for it, asked for here or not.
+        drop = [*self.tell.names, *NAMES]
         if config.request_id_header:
             drop.append(config.request_id_header.lower().encode())
         limits = (config.max_header_bytes, config.max_headers, config.max_uri)
         self.reader = RequestReader(*limits, drop=drop)
-        self.trustedReader = RequestReader(*limits)
+        # What is written here has one author, or the two could not be told apart.
+        ours = NAMES if config.client_cert_headers else ()
+        self.trustedReader = RequestReader(*limits, drop=ours)
         self.responseReader = ResponseReader()
         self.redirect = REDIRECTS.get(config.redirect_https)
         self.keepalive = config.timeout_keepalive or config.timeout_request or config.timeout_client
@@ -93,7 +97,7 @@ class HTTPFront(Timed):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
-        "_kept", "connection", "exchanges", "shared", "transport",
+        "_certificateLines", "_kept", "connection", "exchanges", "shared", "transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, connection: Connection) -> None:
@@ -108,6 +112,7 @@ class HTTPFront(Timed):
         self._body: ChunkedReader | None = None
         self._buffer = b""
         self._lines = b""
+        self._certificateLines: bytes | None = None
         self._left = 0
         self._received = 0
         self._startedAt = 0.0
@@ -346,6 +351,8 @@ class HTTPFront(Timed):
         scheme = b"https" if connection.secure else b"http"
         given = head.fields if connection.trusted else None
         lines = shared.tell.lines(connection.client[0], connection.local[1], scheme, given)
+        if shared.config.client_cert_headers:
+            lines += self._linesOfCertificate()
         if shared.config.via:
             # The next request may come in another version.
             lines += b"Via: 1.%d %b\r\n" % (head.version - 10, shared.config.via.encode())
@@ -359,6 +366,19 @@ class HTTPFront(Timed):
             else:
                 exchange.requestId = shared.newRequestId()
                 head.fields.set(name, exchange.requestId.encode())
+        return lines
+
+    def _linesOfCertificate(self) -> bytes:
+        lines = self._certificateLines
+        if lines is None:
+            connection = self.connection
+            tls = connection.tls
+            kinds = self.shared.config.client_cert_headers
+            if tls is None:
+                lines = certificateLines(kinds, connection.secure, 0, None)
+            else:
+                lines = certificateLines(kinds, True, tls.verify, tls.told, tls.chain)
+            self._certificateLines = lines
         return lines
 
     def _beginBody(

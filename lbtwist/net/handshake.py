@@ -85,6 +85,7 @@ def describe(connection: SSL.Connection, hello: ClientHello | None = None) -> TL
     @param hello: what the client has begun with, where it was looked at.
     @return: what is known after the handshake with a client; it outlives the connection.
     """
+    certificate = connection.get_peer_certificate(as_cryptography=True)
     return TLSInfo(
         hello.sni if hello is not None else (connection.get_servername() or b"").decode("latin-1"),
         hello.alpn if hello is not None else (),
@@ -92,10 +93,17 @@ def describe(connection: SSL.Connection, hello: ClientHello | None = None) -> TL
         connection.get_alpn_proto_negotiated(),
         connection.get_protocol_version_name(),
         connection.get_cipher_name() or "",
-        connection.get_peer_certificate(as_cryptography=True),
+        certificate,
         verifyResult(connection),
         isResumed(connection),
+        () if certificate is None else _issuers(connection),
     )
+
+
+def _issuers(connection: SSL.Connection) -> tuple[Any, ...]:
+    chain = connection.get_verified_chain(as_cryptography=True) or ()
+    # The last one is the root, which servers must know by themselves.
+    return tuple(chain[1:-1])
 
 
 class Farewell:
