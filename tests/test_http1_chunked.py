@@ -76,7 +76,8 @@ class TestChunked:
                  b"Authorization", b"Proxy-Authorization", b"WWW-Authenticate", b"Set-Cookie",
                  b"Expect", b"Cache-Control", b"Max-Forwards", b"Range", b"If-Match", b"Vary",
                  b"Location", b"content_length", b"X-Forwarded-For", b"x_forwarded_for",
-                 b"Forwarded", b"X-Real-IP"],
+                 b"Forwarded", b"X-Real-IP", b"X-SSL-Client-CN", b"client_cert",
+                 b"X-Forwarded-Client-Cert"],
     )  # fmt: skip
     def test_trailersThatMustNotCome(self, name):
         """RFC 9110 section 6.5.1."""

@@ -28,6 +28,10 @@ _NOT_TRAILERS = frozenset(
 )  # fmt: skip
 
 
+# What tells of the client begins so; a server that merges trailers would take it for ours.
+_OF_THE_CLIENT = (b"x-ssl", b"client-cert", b"x-forwarded-")
+
+
 def trailerLines(block: bytes) -> bytes:
     """
     What of a trailer section is passed on: all but the fields that must not
@@ -40,7 +44,7 @@ def trailerLines(block: bytes) -> bytes:
     return b"".join(
         line + b"\r\n"
         for name, line in zip(names, lines, strict=True)
-        if name not in _NOT_TRAILERS
+        if name not in _NOT_TRAILERS and not name.startswith(_OF_THE_CLIENT)
     )
 
 

@@ -145,6 +145,24 @@ class ResponseHead:
         return f"<ResponseHead {self.line!r}>"
 
 
+def _anyOf(words: Iterable[Sequence[bytes]]) -> bytes:
+    """
+    @param words: each a pattern for every letter.
+    @return: the pattern of any of them, in which common beginnings are tried once.
+    """
+    rests: dict[bytes, list[Sequence[bytes]]] = {}
+    optional = b""
+    for word in words:
+        if word:
+            rests.setdefault(word[0], []).append(word[1:])
+        else:
+            optional = b"?"
+    if not rests:
+        return b""
+    found = b"|".join(letter + _anyOf(rest) for letter, rest in rests.items())
+    return b"(?:" + found + b")" + optional if optional or len(rests) > 1 else found
+
+
 class _HeadReader:
     """
     What reading either kind of head has in common.
@@ -180,10 +198,11 @@ class _HeadReader:
         # Most fields are passed over by a look at the first letter of their names.
         letters = {name[:1].upper() + name[:1].lower() for name in names}
         first = re.escape(b"-_" + b"".join(sorted(letters)))
-        words = b"|".join(
-            b"[-_]".join(map(re.escape, re.split(rb"[-_]", name.lower())))
-            if name in drop else re.escape(name) for name in names
-        )  # fmt: skip
+        words = _anyOf([
+            [b"[-_]" if name in drop and letter in b"-_" else re.escape(bytes((letter,)))
+             for letter in name.lower()]
+            for name in names
+        ])  # fmt: skip
         other = rb"(?!(?=[" + first + rb"])(?i:" + words + rb"):)" + FIELD
         fields = rb"\r(\n(?:" + plain + rb"|" + other + rb")*+)((?:" + FIELD + rb")*+)\r\n"
         self._match = re.compile(line + fields).match
