@@ -170,3 +170,10 @@ class Stream:
             return self.peer.recv(1) == b""
         except BlockingIOError:
             return False
+
+
+KINDS = {
+    "unix": {"pair": unixPair},
+    "tcp": {"pair": tcpPair},
+    "twisted": {"pair": tcpPair, "twisted": True},
+}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import Noting, Producer, Stream, Whole, tcpPair, unixPair
+from streams import KINDS, Noting, Producer, Stream, Whole, tcpPair, unixPair
 from twisted.internet import error
 from twisted.internet.interfaces import (
     IConsumer,
@@ -26,12 +26,6 @@ from twisted.internet.interfaces import (
 from zope.interface.verify import verifyObject
 
 from lbtwist.net.tcp import HIGH_WATER
-
-KINDS = {
-    "unix": {"pair": unixPair},
-    "tcp": {"pair": tcpPair},
-    "twisted": {"pair": tcpPair, "twisted": True},
-}
 
 
 @pytest.fixture(params=KINDS)

@@ -10,14 +10,8 @@ import socket
 import weakref
 
 import pytest
-from streams import Noting, Producer, Stream, tcpPair, unixPair
+from streams import KINDS, Noting, Producer, Stream, tcpPair
 from twisted.internet import error
-
-KINDS = {
-    "unix": {"pair": unixPair},
-    "tcp": {"pair": tcpPair},
-    "twisted": {"pair": tcpPair, "twisted": True},
-}
 
 
 @pytest.fixture(params=KINDS)

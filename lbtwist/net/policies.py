@@ -8,6 +8,7 @@ from __future__ import annotations
 import attr
 from OpenSSL import SSL
 
+from lbtwist.config.edge import FLOOR
 from lbtwist.config.model import TLSConfig, TLSName
 from lbtwist.errors import StartError
 
@@ -18,7 +19,6 @@ VERSIONS = {
     "TLSv1.3": SSL.TLS1_3_VERSION,
 }
 _ORDER = ("", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
-FLOORS = {"modern": "TLSv1.3", "intermediate": "TLSv1.2", "old": "TLSv1.0"}
 
 # Mozilla's Server Side TLS, guidelines 5.7, without the DHE suites: parameters for them
 # cannot be given, and every client that knows them knows others of the list.
@@ -65,7 +65,7 @@ def termsOf(config: TLSConfig, name: TLSName | None) -> Terms:
     policy = (name and name.policy) or config.policy
     # A name with a policy of its own has that policy's floor.
     own = bool(name and name.policy)
-    minimum = (name and name.minimum) or ("" if own else config.minimum) or FLOORS[policy]
+    minimum = (name and name.minimum) or ("" if own else config.minimum) or FLOOR[policy]
     maximum = (name and name.maximum) or config.maximum
     where = f"[tls {config.name}]" + (f" name {name.pattern}" if name else "")
     checkRange(where, minimum, maximum)
