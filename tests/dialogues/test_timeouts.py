@@ -3,6 +3,9 @@ Every timeout, and every moment at which a client can go away: what the other si
 sees, and the two letters in the log.
 """
 
+import socket
+from contextlib import suppress
+
 from spoken import GET, OK, POST, answered, asks, www
 
 BIG = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
@@ -406,3 +409,29 @@ def test_betweenTwoRequestsNobodyMinds():
         client.resets()
         server.receivesNothing()
         assert len(balancer.lines) == 1
+
+
+def test_aSlowReaderIsNotTheServersFault():
+    """
+    While a long body is held for the client's sake the server has no deadline, however
+    the bytes go on when the client takes some.
+    """
+    size = 4_000_000
+    times = "timeout-client = 60s"
+    with www(frontend=times, pool="timeout-server = 10s") as balancer:
+        client, server = asks(balancer)
+        (front,) = balancer.running.frontend("www").inbound.connections
+        # Less than is held in the pipe, so that what is taken does not empty it.
+        front.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+        server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        left = size
+        for _ in range(4):
+            with suppress(BlockingIOError):
+                while left:
+                    left -= server.socket.send(b"x" * min(left, 65536))
+                    balancer.pump.turn()
+            assert left, "nothing is held"
+            assert client.socket.recv(40_000)
+            balancer.pump.turn()
+            balancer.advance(15)
+        assert balancer.endings == []
