@@ -205,8 +205,13 @@ class Exchange:
     @ivar bytesOut: bytes written to the client, heads among them.
     @ivar retries: how many more connects were tried after the first.
     @ivar ahead: how many waited before it in the queues of the server, the pool.
-    @ivar captures: text captured for the log, request fields then response's.
-    @ivar vars: what rules keep for each other.
+    @ivar captures: text that rules have captured for the log, by C{"request"} and
+        C{"response"} and by name; L{None} for nothing.
+    @ivar vars: what rules keep for each other; L{None} for nothing.
+    @ivar settings: what rules have set for this exchange alone, by the name of the
+        option, such as C{timeout_tunnel}; C{log} is L{False} where no line is wanted.
+    @ivar rule: the L{lbtwist.rules.rulebook.Rule} that has decided, if one has.
+    @ivar passthrough: why its bytes are not parsed any more, in F5's words.
     @ivar reason: a readable sentence for what went wrong, never shown to a peer.
     """
 
@@ -215,7 +220,7 @@ class Exchange:
         "status", "stage", "cause", "startedAt", "requestAt", "assignedAt",
         "connectedAt", "respondedAt", "finishedAt", "bytesIn", "bytesOut", "retries",
         "redispatched", "reused", "ahead", "observers", "vars", "reason", "requestId",
-        "holding",
+        "captures", "holding", "passthrough", "rule", "settings",
     )  # fmt: skip
 
     def __init__(
@@ -242,9 +247,11 @@ class Exchange:
         self.bytesIn = self.bytesOut = self.retries = 0
         self.redispatched = self.reused = self.holding = False
         self.ahead = (0, 0)
-        self.vars: dict[str, Any] | None = None
-        self.reason = ""
-        self.requestId = ""
+        self.vars: dict[str, str] | None = None
+        self.settings: dict[str, Any] | None = None
+        self.captures: dict[str, dict[str, str]] | None = None
+        self.rule: Any = None
+        self.reason = self.requestId = self.passthrough = ""
 
     def __repr__(self) -> str:
         where = f" on {self.server!r}" if self.server is not None else ""

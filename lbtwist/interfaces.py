@@ -49,6 +49,64 @@ class IHealthCheck(Interface):
         """
 
 
+class IConnectionRule(Interface):
+    """A verb of C{connection =}: asked before anything of a client's bytes is parsed."""
+
+    def connectionAccepted(exchange):  # type: ignore[no-untyped-def]
+        """
+        @param exchange: the L{lbtwist.exchange.Exchange}; it has no request. In C{mode
+            = tcp} it is the session's, in C{mode = http} it is there for the rules.
+        @return: L{None} to have the next rule asked, or one of
+            L{lbtwist.rules.decisions}, or a Deferred or a coroutine of either.
+        """
+
+
+class IRequestRule(Interface):
+    """A verb of C{request =}."""
+
+    def requestReceived(exchange):  # type: ignore[no-untyped-def]
+        """
+        May change the request.
+
+        @param exchange: its C{request} is the head; nothing of it was sent yet.
+        @return: as of L{IConnectionRule}.
+        """
+
+
+class IResponseRule(Interface):
+    """A verb of C{response =}."""
+
+    def responseReceived(exchange):  # type: ignore[no-untyped-def]
+        """
+        May change the head of the response.
+
+        @param exchange: its C{response} is the head; nothing of it was sent yet.
+        @return: L{None}, or L{lbtwist.rules.decisions.Allow} to have no further rule
+            asked; nothing that has to be waited for.
+        """
+
+
+class ITunnelWatcher(Interface):
+    """
+    Sees the bytes of one tunnel; made anew for each. See
+    L{lbtwist.rules.decisions.Tunnel}.
+    """
+
+    def dataReceived(side, data):  # type: ignore[no-untyped-def]
+        """
+        @param side: C{"client"} or C{"server"}: who has sent it.
+        @return: L{None} to go on; for C{"client"} also how many bytes of C{data} still
+            belong to the tunnel: what follows is a request again, and the tunnel ends. A
+            negative number takes back bytes of the calls before that the watcher holds,
+            see C{held}.
+        """
+
+    held = Attribute(
+        "How many of the client's last bytes may be the beginning of what is waited for:"
+        " they are not passed on until more has come."
+    )
+
+
 class IBalancer(Interface):
     """
     Chooses a server.

@@ -21,6 +21,7 @@ from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 
 from lbtwist.interfaces import IExtension
+from lbtwist.rules.expression import Scope
 
 
 @attr.define(eq=False)
@@ -30,12 +31,15 @@ class Context:
 
     @ivar pool: the name of the pool it is made for.
     @ivar clock: seconds that never go back.
+    @ivar scope: for verbs: what expressions in their options may ask for; see
+        L{lbtwist.rules.template.Template.compiled}.
     """
 
     reactor: Any = None
     clock: Callable[[], float] = lambda: 0.0
     random: random.Random = attr.field(factory=random.Random)
     pool: str = ""
+    scope: Scope | None = None
 
 
 @implementer(IExtension, IPlugin)

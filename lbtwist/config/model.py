@@ -37,6 +37,8 @@ from lbtwist.options import (
     Words,
     option,
 )
+from lbtwist.rules.expression import Expression
+from lbtwist.rules.template import Template as Template
 
 
 def place() -> Any:
@@ -293,6 +295,40 @@ class LogOptions:
 
 
 @attr.frozen
+class RuleOptions:
+    """
+    How long a verb may take that has to wait for something; written in the same line as
+    the verb: C{policy deadline=2s on-error=deny}.
+    """
+
+    deadline: float = option(Time(), 5.0, "How long it may take to decide.")
+    concurrency: int = option(Integer(0), 1000, "So many at once; 0 is no limit.")
+    on_error: str = option(
+        Word("deny", "allow", "503"),
+        "deny",
+        "What is decided when it fails, is late, or too many wait.",
+    )
+
+
+@attr.frozen
+class RuleLine:
+    """
+    One line of rules: C{VERB ARGUMENTS [if CONDITION]}.
+
+    @ivar text: as it was written.
+    @ivar verb: makes what is asked; its C{options} may have L{Template} and
+        L{Expression} in them.
+    @ivar condition: L{None} if the line holds always.
+    """
+
+    text: str
+    verb: Part
+    condition: Expression | None = None
+    asking: RuleOptions = RuleOptions()
+    where: Position = place()
+
+
+@attr.frozen
 class TLSName:
     """
     What differs for one name that clients ask for: C{name old.example.com = ...}.
@@ -410,6 +446,9 @@ class FrontendConfig:
     bind: tuple[Bind, ...] = ()
     pool: str = ""
     log: tuple[LogTarget, ...] = ()
+    connection: tuple[RuleLine, ...] = ()
+    request: tuple[RuleLine, ...] = ()
+    response: tuple[RuleLine, ...] = ()
     mode: str = option(Word("http", "tcp"), "http", "What is spoken with clients.")
     maxconn: int = option(
         Integer(0), 0, "Client connections at once; more wait in the kernel; 0 is no limit."
@@ -478,6 +517,8 @@ class PoolConfig:
     servers: tuple[ServerConfig, ...] = ()
     balance: Part = Part("roundrobin", None)
     check: CheckPart | None = None
+    request: tuple[RuleLine, ...] = ()
+    response: tuple[RuleLine, ...] = ()
     mode: str = option(
         Word("any", "http", "tcp"), "any", "What its servers speak; any fits every frontend."
     )
@@ -543,6 +584,7 @@ class Config:
     @ivar pools: by name, in written order.
     @ivar tls: the C{[tls]} sections by name.
     @ivar tcp: the C{[tcp]} sections by name.
+    @ivar conditions: those of C{[conditions]} by name.
     """
 
     settings: GlobalConfig = GlobalConfig()
@@ -550,3 +592,4 @@ class Config:
     pools: Mapping[str, PoolConfig] = attr.field(factory=dict)
     tls: Mapping[str, TLSConfig] = attr.field(factory=dict)
     tcp: Mapping[str, TCPConfig] = attr.field(factory=dict)
+    conditions: Mapping[str, Expression] = attr.field(factory=dict)

@@ -1,0 +1,110 @@
+"""
+Asks the rules in written order; the first that decides ends the asking.
+
+A list of rules is one Python function, made when the configuration is built: a condition
+costs what it costs in Python, and values that several rules ask for are read once.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import attr
+
+from lbtwist.errors import NOWHERE, Position
+from lbtwist.exchange import Exchange
+from lbtwist.rules.compiling import Function, Typed
+
+
+@attr.frozen(eq=False)
+class Rule:
+    """
+    One line, ready to be asked.
+
+    @ivar text: the line, as it was written.
+    @ivar condition: L{None} if it holds always.
+    @ivar ask: given an exchange, a decision, or L{None} to go on, or a Deferred of
+        either.
+    """
+
+    text: str
+    ask: Callable[[Exchange], Any]
+    condition: Typed | None = None
+    where: Position = NOWHERE
+
+
+class Rulebook:
+    """
+    The rules of one stage.
+
+    @ivar rules: in the order in which they are asked.
+    @ivar ask: given an exchange, the first decision, L{None} if none decides, or a
+        Deferred of either: then C{exchange.rule} is who gave it, and what follows it is
+        asked by L{after}. A decision leaves who made it in C{exchange.rule}.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules: Sequence[Rule] = tuple(rules)
+        self.ask = self._made(0)
+        self._after: dict[Rule, Callable[[Exchange], Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Rulebook of {len(self.rules)}>"
+
+    def after(self, rule: Rule) -> Callable[[Exchange], Any]:
+        """@return: asks the rules that come after one."""
+        found = self._after.get(rule)
+        if found is None:
+            found = self._after[rule] = self._made(self.rules.index(rule) + 1)
+        return found
+
+    def named(self, error: BaseException) -> Rule | None:
+        """@return: the rule that has raised an error."""
+        trace = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            if code.co_name == _NAME and 0 < trace.tb_lineno <= len(self.rules):
+                return self.rules[trace.tb_lineno - 1]
+            trace = trace.tb_next
+        return None
+
+    def _made(self, start: int) -> Callable[[Exchange], Any]:
+        function = Function()
+        body: list[ast.stmt] = []
+        for index, rule in enumerate(self.rules[start:], start):
+            test = None
+            if rule.condition is not None:
+                test = function.code(rule.condition)
+            asked = _asked(
+                function.object(f"ask_{index}", rule.ask),
+                function.object(f"rule_{index}", rule),
+                function.forget,
+            )
+            statements = asked if test is None else [ast.If(test, asked, [])]
+            for statement in statements:
+                for node in ast.walk(statement):
+                    # Of a traceback the line says which rule it was; see L{named}.
+                    if isinstance(node, (ast.expr, ast.stmt)):
+                        node.lineno = node.end_lineno = index + 1
+                        node.col_offset = node.end_col_offset = 0
+            body += statements
+        body.append(ast.Return(ast.Constant(None)))
+        return function.made(_NAME, body)
+
+
+_NAME = "askRules"
+
+
+def _asked(ask: ast.expr, rule: ast.expr, forget: list[ast.stmt]) -> list[ast.stmt]:
+    """Ask one rule; what it may have changed is read anew."""
+    module = ast.parse(
+        "found = ASK(exchange)\nif found is not None:\n    exchange.rule = RULE\n    return found"
+    )
+    named = {"ASK": ask, "RULE": rule}
+    for node in ast.walk(module):
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, ast.Name) and value.id in named:
+                setattr(node, name, named[value.id])
+    return [*module.body, *forget]
