@@ -6,11 +6,13 @@ conditions.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import attr
 from zope.interface.interface import InterfaceClass
 
+from lbtwist.config.fill import readBeside
 from lbtwist.config.model import RuleLine
 from lbtwist.interfaces import IConnectionRule, IRequestRule, IResponseRule
 from lbtwist.registry import Context, Registry
@@ -31,6 +33,7 @@ def ruleOf(line: RuleLine, scope: Scope, registry: Registry, context: Context) -
     @raise ExpressionError: if an expression of it cannot be asked there.
     """
     interface, method = ASKED[scope.stage]
+    scope = attr.evolve(scope, read=partial(readBeside, line.where))
     extension = registry.find(interface, line.verb.name)
     made = extension.make(line.verb.options, attr.evolve(context, scope=scope))
     condition = None if line.condition is None else line.condition.check(scope)

@@ -12,7 +12,8 @@ from itertools import count as counter
 from typing import Any
 
 from lbtwist.accesslog import AccessLog, Logs, formatter
-from lbtwist.config.model import Config, FrontendConfig, PoolConfig
+from lbtwist.asking import rulebookOf
+from lbtwist.config.model import Config, FrontendConfig, PoolConfig, RuleLine
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
 from lbtwist.discovery import Names, Resolver, resolve
@@ -25,6 +26,9 @@ from lbtwist.monitor import Monitor
 from lbtwist.net.profiles import Profile
 from lbtwist.pool import Pool
 from lbtwist.registry import Context, Registry, installed
+from lbtwist.rules.expression import Scope
+from lbtwist.rules.rulebook import NO_RULES, Rules
+from lbtwist.rules.values import Stage
 from lbtwist.server import Server
 from lbtwist.service import Frontend, LoadBalancer
 from lbtwist.snat import originOf
@@ -76,6 +80,8 @@ class _Building:
         config = self._config
         for name, pool in config.pools.items():
             self._pools[name] = self._pool(pool)
+        for name, pool in config.pools.items():
+            self._pools[name].rules = self._rules((), pool.request, pool.response)
         profiles = {name: Profile(tcp) for name, tcp in config.tcp.items()}
         frontends = {
             name: Frontend(self._inbound(frontend), self._reactor, profiles)
@@ -148,9 +154,32 @@ class _Building:
             writer = self._logs.writer(target.path)
             observers.append(AccessLog(writer, line).observe)
         return Inbound(
-            config, self._process, self._deadlines, lambda exchange: pool, observers,
-            self._newId,
+            config, self._process, self._deadlines, pool, observers, self._newId,
+            self._rules(
+                config.connection, config.request, config.response, config.mode == "http"
+            ),
+            self._pools,
         )  # fmt: skip
+
+    def _rules(
+        self,
+        connection: tuple[RuleLine, ...],
+        request: tuple[RuleLine, ...],
+        response: tuple[RuleLine, ...],
+        http: bool = True,
+    ) -> Rules:
+        if not (connection or request or response):
+            return NO_RULES
+        books = []
+        for stage, lines in (
+            (Stage.CONNECTION, connection), (Stage.REQUEST, request), (Stage.RESPONSE, response)
+        ):  # fmt: skip
+            scope = Scope(
+                stage, http, self._config.conditions, pool=self._pools.__getitem__,
+                seconds=self._seconds,
+            )
+            books.append(rulebookOf(lines, scope, self._registry, self._context("")))
+        return Rules(*books)
 
 
 def requestIds() -> Callable[[], str]:

@@ -34,6 +34,8 @@ class Stage:
 
     REQUEST = "R"
     """The request is being read, or rules are being asked."""
+    TARPIT = "T"
+    """Refused, and the client waits for it."""
     QUEUE = "Q"
     """Waiting for a free slot of a server."""
     CONNECT = "C"

@@ -6,18 +6,175 @@ what comes before it is L{lbtwist.arrival}'s.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from lbtwist.arrival import Arrival, Entrance, Handshakes, among
 from lbtwist.config.model import Bind, FrontendConfig
 from lbtwist.deadlines import Deadlines
-from lbtwist.exchange import Connection, Exchange, Stage, TLSInfo
+from lbtwist.exchange import Cause, Connection, Exchange, TLSInfo
+from lbtwist.http.deciding import Deciding
 from lbtwist.http.front import HTTPFront, Shared
 from lbtwist.net.addresses import pair
 from lbtwist.net.tcp import Accepted, Listener
+from lbtwist.pool import Pool
+from lbtwist.rules.decisions import Allow, Refuse, UsePool
+from lbtwist.rules.rulebook import NO_RULES, Rulebook, Rules
 from lbtwist.stats import FrontendTraffic
 from lbtwist.tunnel import Session, Timeouts
+
+_log = Logger()
+
+
+@implementer(IHalfCloseableProtocol)
+class Admission:
+    """
+    A connection whose connection rules are being asked: until they have decided, nothing
+    is read from it.
+    """
+
+    __slots__ = (
+        "_connection", "_early", "_ended", "_exchange", "_inbound", "_next", "_rules",
+        "_transport", "_waitsFor",
+    )  # fmt: skip
+
+    def __init__(self, inbound: Inbound, connection: Connection, rules: Rulebook) -> None:
+        self._inbound = inbound
+        self._connection = connection
+        self._rules = rules
+        self._exchange = inbound.newExchange(connection)
+        self._early = b""
+        self._ended = False
+        self._next: Any = None
+        self._transport: Any = None
+        self._waitsFor: Deferred[Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Admission {self._connection.client[0]}>"
+
+    def makeConnection(self, transport: Any) -> None:
+        self._transport = transport
+        self._ask(self._rules.ask)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._next is not None:
+            self._next.dataReceived(data)
+        else:
+            # It had been read before: there is no more of it than a handshake leaves.
+            self._early += data
+
+    def readConnectionLost(self) -> None:
+        self._ended = True
+
+    def writeConnectionLost(self) -> None:
+        """Our side is not closed before the rules have decided."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._end(Cause.CLIENT, "the client went away")
+
+    def drain(self) -> None:
+        """It has not begun anything: it ends."""
+        self.abortSession(Cause.KILLED)
+
+    def abortSession(self, cause: str) -> None:
+        """End it at once."""
+        self._end(cause, "ended while its rules were asked")
+        self._transport.abortConnection()
+
+    def _ask(self, ask: Callable[[Exchange], Any]) -> None:
+        try:
+            decision = ask(self._exchange)
+        except Exception as error:
+            rule = self._rules.named(error)
+            _log.failure("the rule {rule!r} has failed", rule=rule and rule.text)
+            self._refuse(Cause.INTERNAL, "close", "a rule has failed")
+            return
+        self._decided(decision)
+
+    def _decided(self, decision: Any) -> None:
+        inbound = self._inbound
+        pool = inbound.pool
+        kind = decision.__class__
+        if kind is Deferred:
+            self._wait(decision)
+            return
+        if kind is UsePool:
+            pool = inbound.pools.get(decision.name, pool)
+        elif kind is Refuse:
+            self._refuse(Cause.REFUSED, decision.how, "a rule has refused it")
+            return
+        elif decision is not None and kind is not Allow:
+            self._refuse(Cause.REFUSED, "close", "a rule has refused it")
+            return
+        if pool is None and inbound.config.mode == "tcp":
+            self._refuse(Cause.SERVER, "close", "no pool")
+            return
+        self._goOn(pool)
+
+    def _goOn(self, pool: Pool | None) -> None:
+        inbound = self._inbound
+        transport = self._transport
+        self._next = protocol = inbound.newProtocol(self._connection, pool, self._exchange)
+        inbound.admitted(self, protocol)
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        if self._waitsFor is not None:
+            self._waitsFor = None
+            transport.resumeProducing()
+        early, self._early = self._early, b""
+        if early and transport.connected:
+            protocol.dataReceived(early)
+        if self._ended and transport.connected:
+            protocol.readConnectionLost()
+
+    def _wait(self, deferred: Deferred[Any]) -> None:
+        self._waitsFor = deferred
+        self._transport.pauseProducing()
+
+        def decided(decision: Any) -> None:
+            if self._waitsFor is not deferred:
+                return
+            if decision is None and self._exchange.rule is not None:
+                self._ask(self._rules.after(self._exchange.rule))
+            else:
+                self._decided(decision)
+
+        def failed(failure: Failure) -> None:
+            if self._waitsFor is deferred:
+                rule = self._exchange.rule
+                _log.failure("the rule {rule!r} has failed", failure, rule=rule and rule.text)
+                self._refuse(Cause.INTERNAL, "close", "a rule has failed")
+
+        deferred.addCallback(decided)
+        deferred.addErrback(failed)
+
+    def _refuse(self, cause: str, how: str, reason: str) -> None:
+        transport = self._transport
+        self._end(cause, reason)
+        if how == "silent-drop":
+            transport.hushPeer()
+        if how == "close":
+            transport.loseConnection()
+        else:
+            transport.abortConnection()
+
+    def _end(self, cause: str, reason: str) -> None:
+        """The exchange ends here, and nothing else becomes of the connection."""
+        waits, self._waitsFor = self._waitsFor, None
+        if waits is not None:
+            waits.cancel()
+        exchange = self._exchange
+        if not exchange.cause:
+            exchange.reason = reason
+            exchange.finish(cause, self._inbound.seconds())
+            self._inbound.connectionEnded(self)
 
 
 class Process:
@@ -57,10 +214,16 @@ class Inbound:
         config: FrontendConfig,
         process: Process,
         deadlines: Deadlines,
-        choosePool: Callable[[Exchange], Any],
+        pool: Pool | None,
         observers: Iterable[Callable[[Exchange], object]],
         newRequestId: Callable[[], str],
+        rules: Rules = NO_RULES,
+        pools: Mapping[str, Pool] = MappingProxyType({}),
     ) -> None:
+        """
+        @param pool: where its exchanges go, unless a rule says otherwise.
+        @param pools: all there are, by name.
+        """
         self.config = config
         self.name = config.name
         self.process = process
@@ -70,21 +233,25 @@ class Inbound:
         self.listeners: list[Listener] = []
         self.idle: Callable[[], object] | None = None
         self._deadlines = deadlines
-        self._choosePool = choosePool
+        self.pool = pool
+        self.pools = pools
         self._observers = tuple(observers)
         self.deadlines = deadlines
         self.seconds = deadlines.seconds
         self._trusted = config.trusted_proxies
         self._paused = False
         process.frontends.append(self)
+        self._connectionRules = rules.connection
         if config.mode == "http":
+            deciding = None
+            if rules.request or rules.response or any(
+                one.rules is not NO_RULES for one in pools.values()
+            ):
+                deciding = Deciding(rules.request, rules.response, pools, deadlines)
             self._shared = Shared(
-                config, self, deadlines, choosePool, self._observers,
-                newRequestId if config.request_id_header else None,
+                config, self, deadlines, pool, self._observers,
+                newRequestId if config.request_id_header else None, deciding,
             )  # fmt: skip
-            self._newProtocol = self._http
-        else:
-            self._newProtocol = self._tcp
 
     def __repr__(self) -> str:
         return f"<Inbound {self.name} {self.active} active>"
@@ -156,24 +323,43 @@ class Inbound:
         """It will never be one: say so in the log."""
         connection = self._connection(arrival, None, 0.0)
         exchange = Exchange(connection, self, self._observers, connection.acceptedAt)
-        exchange.stage = Stage.REQUEST
         exchange.reason = reason
         exchange.finish(cause, self.seconds())
         self.connectionEnded(arrival)
 
-    def _http(self, connection: Connection) -> Any:
-        return HTTPFront(self._shared, connection)
+    def _newProtocol(self, connection: Connection) -> Any:
+        if self._connectionRules is not None:
+            return Admission(self, connection, self._connectionRules)
+        return self.newProtocol(connection, self.pool, None)
 
-    def _tcp(self, connection: Connection) -> Any:
-        started = connection.readyAt or connection.acceptedAt
-        exchange = Exchange(connection, self, self._observers, started)
-        pool = self._choosePool(exchange)
+    def newProtocol(
+        self, connection: Connection, pool: Pool | None, exchange: Exchange | None
+    ) -> Any:
+        """
+        @param pool: where it goes.
+        @param exchange: that connection rules were asked for.
+        @return: what speaks the frontend's mode with a client.
+        """
+        if self.config.mode == "http":
+            return HTTPFront(self._shared, connection, pool, None if exchange is None else exchange.vars)
+        exchange = exchange or self.newExchange(connection)
+        assert pool is not None
         session: Session
         session = Session(
             exchange, pool, self._deadlines, Timeouts.of(self.config, pool.config),
             lambda: self.connectionEnded(session),
         )  # fmt: skip
         return session
+
+    def newExchange(self, connection: Connection) -> Exchange:
+        """@return: the exchange of a connection as a whole."""
+        started = connection.readyAt or connection.acceptedAt
+        return Exchange(connection, self, self._observers, started)
+
+    def admitted(self, admission: Admission, protocol: Any) -> None:
+        """The rules let a connection go on."""
+        self.connections.discard(admission)
+        self.connections.add(protocol)
 
     def connectionEnded(self, protocol: Any) -> None:
         """Nothing is left of a connection."""

@@ -18,6 +18,7 @@ from lbtwist.exchange import Cause, Exchange, Stage
 from lbtwist.net.handshake import HandshakeFailed
 from lbtwist.outbound import Attempt
 from lbtwist.reuse import Reuse
+from lbtwist.rules.rulebook import NO_RULES
 from lbtwist.server import Server
 from lbtwist.stats import PoolTraffic
 
@@ -136,6 +137,7 @@ class Pool:
     @ivar servers: all of them, in written order.
     @ivar active: exchanges that hold a slot of a server.
     @ivar usable: those that new clients may be sent to.
+    @ivar rules: what is asked of exchanges on their way through it.
     """
 
     def __init__(
@@ -156,6 +158,7 @@ class Pool:
         self.reuse = Reuse(config, deadlines)
         self.active = 0
         self.traffic = PoolTraffic()
+        self.rules = NO_RULES
         self.usable: tuple[Server, ...] = ()
         self._weights: tuple[int, ...] = ()
         self._members: frozenset[Server] = frozenset()
@@ -244,6 +247,13 @@ class Pool:
                 servers = self.usable
         if not servers:
             return None
+        settings = exchange.settings
+        if settings is not None:
+            # A rule has named one.
+            wanted = settings.get("server")
+            for server in servers if wanted else ():
+                if server.name == wanted:
+                    return server
         chosen: Server = self.balancer.choose(servers, exchange)
         return chosen
 

@@ -28,7 +28,7 @@ LAYERS = (
     ("pool",),
     ("monitor", "tunnel"),
     ("http", "http.pages", "http.back"),
-    ("http.relay",),
+    ("http.relay", "http.deciding"),
     ("http.front",),
     ("arrival", "inbound"),
     ("service", "admin", "admin.*"),

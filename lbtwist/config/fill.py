@@ -58,6 +58,24 @@ def relative(path: str, where: Position) -> str:
     return os.path.abspath(os.path.join(os.path.dirname(where.file), path))
 
 
+LONGEST_FILE = 16 * 1024 * 1024
+"""Bytes of a file that a value names and that is read as a whole."""
+
+
+def readBeside(where: Position, name: str) -> str:
+    """
+    @param where: the place that names the file.
+    @return: the text of a file.
+    @raise OSError: if it cannot be read.
+    @raise ValueError: if it is too long, or is not UTF-8.
+    """
+    with open(relative(name, where), "rb") as file:
+        data = file.read(LONGEST_FILE + 1)
+    if len(data) > LONGEST_FILE:
+        raise ValueError(f"it is longer than {LONGEST_FILE} bytes")
+    return data.decode()
+
+
 def parse(field: attr.Attribute[Any], text: str, where: Position, scope: Scope) -> Any:
     """@return: the value of one field, or L{BAD}."""
     kind: Kind[Any] = field.metadata["kind"]

@@ -9,7 +9,9 @@ connection lives on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from http.client import responses
 from typing import Any
 
 import attr
@@ -21,9 +23,12 @@ from lbtwist.config.model import FrontendConfig, PoolConfig
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.errors import BadRequest
 from lbtwist.exchange import Cause, Connection, Exchange, Stage
+from lbtwist.http.deciding import Deciding
 from lbtwist.http.pages import PAGES, REDIRECTS, Redirect
 from lbtwist.http.relay import Relay
 from lbtwist.net.addresses import authority
+from lbtwist.pool import Pool
+from lbtwist.rules.decisions import Answer
 from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
 from lbtwist.sansio.clientcert import NAMES, certificateLines
 from lbtwist.sansio.headers import Tell
@@ -45,15 +50,17 @@ class Shared:
     What the connections of one HTTP frontend share.
 
     @ivar traffic: the frontend's runtime object, see C{Exchange.frontend}.
-    @ivar choosePool: the pool for an exchange; L{None} if there is none.
+    @ivar pool: where exchanges go, unless a rule says otherwise; L{None} if nowhere.
+    @ivar deciding: the rules; L{None} if there are none.
     """
 
     config: FrontendConfig
     frontend: Any
     deadlines: Deadlines
-    choosePool: Callable[[Exchange], Any]
+    pool: Pool | None
     observers: tuple[Callable[[Exchange], object], ...]
     newRequestId: Callable[[], str] | None = None
+    deciding: Deciding | None = None
     reader: RequestReader = attr.field(init=False)
     trustedReader: RequestReader = attr.field(init=False)
     responseReader: ResponseReader = attr.field(init=False)
@@ -97,13 +104,23 @@ class HTTPFront(Timed):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
-        "_certificateLines", "_kept", "connection", "exchanges", "shared", "transport",
+        "_certificateLines", "_kept", "_pool", "_vars", "connection", "exchanges", "shared",
+        "transport",
     )  # fmt: skip
 
-    def __init__(self, shared: Shared, connection: Connection) -> None:
+    def __init__(
+        self, shared: Shared, connection: Connection, pool: Pool | None,
+        kept: dict[str, str] | None = None,
+    ) -> None:
+        """
+        @param pool: where its exchanges go, unless a request rule says otherwise.
+        @param kept: what connection rules keep for those of requests.
+        """
         super().__init__()
         self.shared = shared
         self.connection = connection
+        self._pool = pool
+        self._vars = kept
         self.transport: Any = None
         self.exchanges = 0
         self._kept: dict[Server, Any] | None = None
@@ -330,19 +347,26 @@ class HTTPFront(Timed):
         if redirect is not None and not self._isSecure(head):
             self._redirect(exchange, head, redirect)
             return
-        exchange.pool = pool = shared.choosePool(exchange)
-        if pool is None:
-            self._answered(exchange, Cause.SERVER, 503, "no pool")
+        self._relay = relay = Relay(self, exchange, head, data, end, trailers)
+        if shared.deciding is None:
+            relay.proceed(self._pool)
             return
+        if self._vars is not None:
+            exchange.vars = dict(self._vars)
+        shared.deciding.begin(relay, self._pool)
+
+    def linesFor(self, exchange: Exchange, head: RequestHead) -> bytes:
+        """@return: the lines that are added to a request for the server."""
         if self._old and not head.host:
             # The server is spoken to in HTTP/1.1, and refuses that without a Host (RFC
             # 9112 section 3.2): what the client connected to is named.
             head.fields.set(b"Host", authority(self.connection.local))
         lines = self._lines
-        if not lines or self.connection.trusted or shared.newRequestId is not None:
+        if not lines or self.connection.trusted or self.shared.newRequestId is not None:
             lines = self._ownLines(exchange, head)
-        self._relay = relay = Relay(self, exchange, head, data, end, trailers)
-        relay.start(lines)
+        if self.shared.deciding is not None and not self.connection.trusted:
+            lines = _besides(lines, head)
+        return lines
 
     def _ownLines(self, exchange: Exchange, head: RequestHead) -> bytes:
         """The lines that tell the server of the client, kept where they can be."""
@@ -532,6 +556,43 @@ class HTTPFront(Timed):
         exchange.bytesOut += len(data)
         self.transport.write(data)
 
+    def sendAnswer(self, exchange: Exchange, answer: Answer, bare: bool) -> None:
+        """
+        Answer as a rule says.
+
+        @param bare: without a body, because the request was a C{HEAD}.
+        """
+        status = answer.status
+        word = self._ownAnswer(exchange, status)
+        lines = [b"%b: %b\r\n" % item for item in answer.fields]
+        if word:
+            lines.append(b"Connection: %b\r\n" % word)
+        if status not in (204, 304):
+            lines.append(b"Content-Length: %d\r\n" % len(answer.body))
+        reason = responses.get(status, "Status").encode()
+        data = b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, b"".join(lines))
+        if not bare and status not in (204, 304):
+            data += answer.body
+        exchange.bytesOut += len(data)
+        self.transport.write(data)
+
+    def _ownAnswer(self, exchange: Exchange, status: int) -> bytes:
+        """
+        The connection may live on after an answer of our own.
+
+        @return: what C{Connection} says in it; C{b""} for nothing.
+        """
+        exchange.status = status
+        if self._more or (self._ended and not self._buffer):
+            self._keep = False
+        if not self._keep:
+            return b"close"
+        return b"keep-alive" if self._old else b""
+
+    def closeAfter(self) -> None:
+        """Close when the exchange is done."""
+        self._keep = False
+
     def exchangeDone(self) -> None:
         """The response is complete, or answered by us."""
         self._relay = None
@@ -631,12 +692,7 @@ class HTTPFront(Timed):
         if not host:
             self._answered(exchange, Cause.REFUSED, 400, "no Host to redirect to")
             return
-        exchange.status = self.shared.config.redirect_https
-        if self._more or (self._ended and not self._buffer):
-            self._keep = False
-        word = b"" if self._keep else b"close"
-        if self._keep and self._old:
-            word = b"keep-alive"
+        word = self._ownAnswer(exchange, self.shared.config.redirect_https)
         target = b"/" if head.target == b"*" else head.target
         data = redirect.encode(b"https://%b%b" % (host, target), word)
         exchange.bytesOut += len(data)
@@ -667,6 +723,21 @@ def _withoutPort(host: bytes) -> bytes:
     if host.startswith(b"["):
         return host[: host.index(b"]") + 1]
     return host.partition(b":")[0]
+
+
+_TELLS = re.compile(rb"\n(?i:x-forwarded-(?:for|proto|port)|forwarded):")
+
+
+def _besides(lines: bytes, head: RequestHead) -> bytes:
+    """
+    @return: the lines that tell of the client, without those that a rule has written.
+        What the client itself has sent was taken out.
+    """
+    written = {found[0][1:].lower() for found in _TELLS.finditer(head.fields.block)}
+    if not written:
+        return lines
+    ours = lines.splitlines(True)
+    return b"".join(one for one in ours if one[: one.index(b":") + 1].lower() not in written)
 
 
 def _badBody(reason: str) -> BadRequest:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from lbtwist.exchange import Cause, Exchange, Stage
 from lbtwist.http.back import HTTPBack
 from lbtwist.net.splice import LEAST, Splice, spliceable
+from lbtwist.pool import Pool
+from lbtwist.rules.decisions import Answer
 from lbtwist.sansio.http1 import RequestHead, ResponseHead
 from lbtwist.server import Server
 from lbtwist.tunnel import Side, Tunnel
@@ -71,11 +73,13 @@ class Relay:
     @ivar back: the connection to the server, once it stands and until the
         response has ended.
     @ivar place: where the exchange waits for a server; see L{lbtwist.pool}.
+    @ivar tunnel: the L{lbtwist.rules.decisions.Tunnel} that a rule wants, or L{None}.
+    @ivar waitsFor: what a rule waits for before there is a pool; has C{cancel}.
     """
 
     __slots__ = (
         "_data", "_end", "_front", "_head", "_more", "_pool", "_sent", "_splices", "_started",
-        "_trailers", "back", "exchange", "place",
+        "_trailers", "back", "exchange", "place", "tunnel", "waitsFor",
     )  # fmt: skip
 
     def __init__(
@@ -96,11 +100,26 @@ class Relay:
         self._started = False
         self._sent = 0
         self._splices: list[Splice] = []
-        self._pool = exchange.pool
+        self._pool: Any = None
         self.back: HTTPBack | None = None
         self.place: Any = None
+        self.tunnel: Any = None
+        self.waitsFor: Any = None
 
-    def start(self, more: bytes) -> None:
+    def proceed(self, pool: Pool | None) -> None:
+        """
+        The rules have been asked.
+
+        @param pool: where the exchange goes.
+        """
+        self.exchange.pool = self._pool = pool
+        if pool is None:
+            self.exchange.reason = "no pool"
+            self.answer(Cause.SERVER, 503)
+        else:
+            self._start(self._front.linesFor(self.exchange, self._head))
+
+    def _start(self, more: bytes) -> None:
         """
         @param more: lines to add to the request's head.
         """
@@ -148,7 +167,7 @@ class Relay:
 
     def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
         self.exchange.stage = stage
-        self._answer(cause, status)
+        self.answer(cause, status)
 
     # from the client
 
@@ -182,7 +201,7 @@ class Relay:
     def requestBroken(self, status: int, reason: str) -> None:
         """What the client sends as its request's body is not acceptable."""
         self.exchange.reason = reason
-        self._answer(Cause.REFUSED, status)
+        self.answer(Cause.REFUSED, status)
 
     def clientEnded(self) -> None:
         """The client has ended its side; it may still read."""
@@ -197,7 +216,7 @@ class Relay:
 
     def clientTimeout(self) -> None:
         """The client neither sent nor took anything for too long."""
-        self._answer(Cause.CLIENT_TIMEOUT, 408)
+        self.answer(Cause.CLIENT_TIMEOUT, 408)
 
     # from the server: L{lbtwist.http.back.Answered}
 
@@ -212,10 +231,13 @@ class Relay:
         exchange.response = head
         exchange.status = head.status
         exchange.stage = Stage.DATA
-        self._started = True
         front = self._front
         if end:
             self.back = None
+        if not self._responded(front):
+            return
+        self._started = True
+        if end:
             front.sendHead(exchange, head, data, True, trailers)
             self._sentAll()
             return
@@ -224,6 +246,19 @@ class Relay:
         front.sendHead(exchange, head, data, False, b"")
         if self.back is back and back is not None and back.left >= LEAST:
             self._spliceResponse(back)
+
+    def _responded(self, front: HTTPFront) -> bool:
+        """
+        Have the rules change the head of the response.
+
+        @return: whether it can be sent.
+        """
+        deciding = front.shared.deciding
+        if deciding is None or deciding.respond(self):
+            return True
+        self.exchange.reason = "a rule has failed"
+        self.answer(Cause.INTERNAL, 500)
+        return False
 
     def responseData(self, data: bytes) -> None:
         self._front.sendData(self.exchange, data)
@@ -248,10 +283,13 @@ class Relay:
         exchange.response = head
         exchange.status = head.status
         exchange.stage = Stage.DATA
+        front = self._front
+        if not self._responded(front):
+            back.abandon()
+            return
         server = exchange.server
         assert server is not None
         server.sessions.discard(self)
-        front = self._front
         early = front.leave(exchange, head)
         config = self._pool.config
         Tunnel(
@@ -262,7 +300,7 @@ class Relay:
     def responseBroken(self, reason: str) -> None:
         self.back = None
         self.exchange.reason = reason
-        self._answer(Cause.REFUSED, 502)
+        self.answer(Cause.REFUSED, 502)
 
     def serverLost(self, reason: str, nothing: bool) -> None:
         self.back = None
@@ -277,14 +315,14 @@ class Relay:
             self._pool.again(self, server)
             return
         exchange.reason = reason
-        self._answer(Cause.SERVER, 502)
+        self.answer(Cause.SERVER, 502)
 
     def serverTimeout(self) -> None:
-        self._answer(Cause.SERVER_TIMEOUT, 504)
+        self.answer(Cause.SERVER_TIMEOUT, 504)
 
     def abortSession(self, cause: str) -> None:
         """End it: the server was marked down, or an administrator said so."""
-        self._answer(cause, 503)
+        self.answer(cause, 503)
 
     # long bodies of a known length, through the kernel
 
@@ -330,8 +368,12 @@ class Relay:
 
     # ending
 
-    def _answer(self, cause: str, status: int) -> None:
-        """Answer by ourselves if nothing has been sent, break off otherwise."""
+    def answer(self, cause: str, status: int) -> None:
+        """
+        Answer by ourselves if nothing has been sent, break off otherwise.
+
+        @param status: of the page.
+        """
         if self._started:
             self._abort(cause)
             return
@@ -340,6 +382,30 @@ class Relay:
         self._front.sendPage(self.exchange, status, self._head.method == b"HEAD")
         self._finish(cause, self.exchange.stage)
 
+    def answerWith(self, answer: Answer) -> None:
+        """A rule answers the client."""
+        self._started = True
+        self._detach()
+        self._front.sendAnswer(self.exchange, answer, self._head.method == b"HEAD")
+        self._finish(Cause.REFUSED if answer.denied else Cause.LOCAL, self.exchange.stage)
+
+    def refuse(self, how: str) -> None:
+        """
+        A rule ends the connection.
+
+        @param how: see L{lbtwist.rules.decisions.Refuse}.
+        """
+        self._detach()
+        front = self._front
+        if how == "close":
+            front.closeAfter()
+            self._finish(Cause.REFUSED, self.exchange.stage)
+            return
+        self._finish(Cause.REFUSED, self.exchange.stage, broken=True)
+        if how == "silent-drop":
+            front.transport.hushPeer()
+        front.abort()
+
     def _abort(self, cause: str) -> None:
         self._detach()
         front = self._front
@@ -347,6 +413,9 @@ class Relay:
         front.abort()
 
     def _detach(self) -> None:
+        waits, self.waitsFor = self.waitsFor, None
+        if waits is not None:
+            waits.cancel()
         if self.place is not None:
             self._pool.leave(self)
         back, self.back = self.back, None
@@ -385,6 +454,6 @@ class Relay:
         if server is not None:
             server.sessions.discard(self)
         front = self._front
-        exchange.finish(cause, self._pool.seconds())
+        exchange.finish(cause, front.shared.deadlines.seconds())
         if not broken:
             front.exchangeDone()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from errno import (
     EADDRINUSE,
     EADDRNOTAVAIL,
@@ -45,6 +46,8 @@ HIGH_WATER = 65536
 
 _DONE = Failure(error.ConnectionDone())
 _LOST = Failure(error.ConnectionLost())
+# Linux's number of it, which the socket module does not name.
+_TCP_REPAIR = 19
 _ABORTED = Failure(error.ConnectionAborted())
 _MAX_PIECES = 64
 
@@ -326,6 +329,23 @@ class Transport(tcp.Connection):
         """Close at once with a reset; what waits is lost."""
         if not self.disconnected:
             self.connectionLost(_ABORTED)
+
+    def hushPeer(self) -> None:
+        """
+        Have the peer not hear that the connection ends: the kernel says nothing
+        (C{TCP_REPAIR}, with the privilege for it), or nothing that would come further
+        than the next router.
+        """
+        skt = self.socket
+        with suppress(OSError):
+            skt.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+            return
+        for level, option in (
+            (socket.IPPROTO_IP, socket.IP_TTL),
+            (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
+        ):
+            with suppress(OSError):
+                skt.setsockopt(level, option, 1)
 
     def connectionLost(self, reason: Failure) -> None:
         if self.disconnected:

@@ -255,9 +255,8 @@ class _Checker:
 
     def attribute(self, node: ast.Attribute) -> Typed:
         base = node.value
-        if isinstance(base, ast.Call) and isinstance(base.func, ast.Name):
-            if base.func.id == "pool":
-                return self._pool(base, node)
+        if isinstance(base, ast.Call) and _dotted(base.func) == "pool":
+            return self._pool(base, node)
         dotted = _dotted(node)
         if dotted is None or dotted.split(".")[0] not in _GROUPS:
             if node.attr in _METHODS:

@@ -108,3 +108,15 @@ def _asked(ask: ast.expr, rule: ast.expr, forget: list[ast.stmt]) -> list[ast.st
             if isinstance(value, ast.Name) and value.id in named:
                 setattr(node, name, named[value.id])
     return [*module.body, *forget]
+
+
+@attr.frozen(eq=False)
+class Rules:
+    """What is asked on the way through a frontend or a pool; L{None} for nothing."""
+
+    connection: Rulebook | None = None
+    request: Rulebook | None = None
+    response: Rulebook | None = None
+
+
+NO_RULES = Rules()
