@@ -341,7 +341,8 @@ class Inbound:
         @return: what speaks the frontend's mode with a client.
         """
         if self.config.mode == "http":
-            return HTTPFront(self._shared, connection, pool, None if exchange is None else exchange.vars)
+            kept = None if exchange is None else exchange.vars
+            return HTTPFront(self._shared, connection, pool, kept)
         exchange = exchange or self.newExchange(connection)
         assert pool is not None
         session: Session

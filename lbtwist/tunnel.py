@@ -47,7 +47,13 @@ class Timeouts:
     serverFin: float
 
     @classmethod
-    def of(cls, frontend: FrontendConfig, pool: PoolConfig) -> Timeouts:
+    def of(
+        cls, frontend: FrontendConfig, pool: PoolConfig, settings: dict[str, Any] | None = None
+    ) -> Timeouts:
+        """@param settings: of the exchange; they go before the configuration's."""
+        if settings:
+            frontend = attr.evolve(frontend, **_only(settings, "timeout_client"))
+            pool = attr.evolve(pool, **_only(settings, "timeout_server", "timeout_tunnel"))
         return cls(
             frontend.timeout_client, pool.timeout_server, pool.timeout_tunnel,
             frontend.timeout_client_fin, pool.timeout_server_fin,
@@ -68,6 +74,10 @@ class Timeouts:
         if client and (not server or client <= server):
             return client, Cause.CLIENT_TIMEOUT
         return server, Cause.SERVER_TIMEOUT
+
+
+def _only(settings: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: settings[name] for name in names if name in settings}
 
 
 @implementer(IHalfCloseableProtocol)
@@ -291,6 +301,20 @@ class Tunnel(Timed):
             return
         self._finish()
 
+    def release(self) -> None:
+        """
+        End here, in good order, and leave the client's connection to whoever had it
+        before; the server's is closed when it has taken what it was sent.
+        """
+        self.client.transport.unregisterProducer()
+        server = self.server
+        server.transport.unregisterProducer()
+        server.transport.protocol = _Over()
+        server.transport.loseConnection()
+        self._ended = _nothing
+        self.cause = Cause.DONE
+        self._finish()
+
     def _finish(self) -> None:
         self._deadlines.forget(self)
         exchange = self.exchange
@@ -305,6 +329,27 @@ class Tunnel(Timed):
         exchange.stage = Stage.DONE if cause == Cause.DONE else Stage.DATA
         exchange.finish(cause, self._deadlines.seconds())
         self._ended()
+
+
+def _nothing() -> None:
+    """What is to be done when a client's connection goes on."""
+
+
+@implementer(IHalfCloseableProtocol)
+class _Over:
+    """The protocol of a server whose tunnel is over, and that is being closed."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Nobody waits for it any more."""
+
+    def readConnectionLost(self) -> None:
+        """It is being closed anyway."""
+
+    def writeConnectionLost(self) -> None:
+        """As it should."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """As it should."""
 
 
 @implementer(IHalfCloseableProtocol)

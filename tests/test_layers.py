@@ -26,7 +26,7 @@ LAYERS = (
     ("net", "net.*", "deadlines"),
     ("asking", "snat", "greeting", "outbound", "reuse", "discovery", "checks", "demo"),
     ("pool",),
-    ("monitor", "tunnel"),
+    ("monitor", "tunnel", "watching"),
     ("http", "http.pages", "http.back"),
     ("http.relay", "http.deciding"),
     ("http.front",),

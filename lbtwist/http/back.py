@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.errors import BadResponse, MessageError
+from lbtwist.exchange import Exchange
 from lbtwist.pool import Pool
 from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
 from lbtwist.sansio.http1 import Partial, RequestHead, ResponseHead, ResponseReader
@@ -28,7 +29,13 @@ takes them or not."""
 
 
 class Answered(Protocol):
-    """Who sent a request and hears of the response."""
+    """
+    Who sent a request and hears of the response.
+
+    @ivar exchange: the exchange of both.
+    """
+
+    exchange: Exchange
 
     def informational(self, head: ResponseHead) -> None:
         """An interim response (1xx); the final one is still to come."""
@@ -80,7 +87,8 @@ class HTTPBack(Timed):
     __slots__ = (
         "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_kept", "_left",
         "_method", "_partial", "_pool", "_progress", "_reader", "_reading", "_seconds", "_sending",
-        "_server", "_timeout", "_upgrade", "createdAt", "doubtful", "relay", "transport", "uses",
+        "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay", "transport",
+        "uses",
     )  # fmt: skip
 
     def __init__(
@@ -97,7 +105,7 @@ class HTTPBack(Timed):
         self._deadlines: Deadlines = pool.deadlines
         self._seconds = pool.seconds
         self._reader = reader
-        self._timeout = pool.config.timeout_server
+        self._timeout = self._usual = pool.config.timeout_server
         self.transport: Any = None
         self.relay: Any = None
         self.uses = 0
@@ -196,6 +204,10 @@ class HTTPBack(Timed):
         """
         self.relay = relay
         self.uses += 1
+        settings = relay.exchange.settings
+        self._timeout = self._usual
+        if settings is not None:
+            self._timeout = settings.get("timeout_server", self._usual)
         self._method = head.method
         self._upgrade = head.upgrade
         self._heard = False

@@ -88,9 +88,13 @@ class Shared:
         both = [t for t in (config.timeout_request, config.timeout_client) if t]
         self.first = min(both, default=0.0)
 
-    def tunnelTimeouts(self, pool: PoolConfig) -> Timeouts:
-        """The timeouts of a tunnel between this frontend and a pool."""
-        return Timeouts.of(self.config, pool)
+    def tunnelTimeouts(self, pool: PoolConfig, settings: dict[str, Any] | None) -> Timeouts:
+        """
+        The timeouts of a tunnel between this frontend and a pool.
+
+        @param settings: of the exchange.
+        """
+        return Timeouts.of(self.config, pool, settings)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -104,7 +108,7 @@ class HTTPFront(Timed):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
-        "_certificateLines", "_kept", "_pool", "_vars", "connection", "exchanges", "shared",
+        "_certificateLines", "_kept", "_pool", "_raw", "_vars", "connection", "exchanges", "shared",
         "transport",
     )  # fmt: skip
 
@@ -121,6 +125,7 @@ class HTTPFront(Timed):
         self.connection = connection
         self._pool = pool
         self._vars = kept
+        self._raw: bytes | None = None
         self.transport: Any = None
         self.exchanges = 0
         self._kept: dict[Server, Any] | None = None
@@ -320,6 +325,8 @@ class HTTPFront(Timed):
         size = head.size
         exchange.bytesIn = size
         rest = data[size:] if len(data) > size else b""
+        # A rule may want the body as it came.
+        self._raw = rest if head.chunked and shared.deciding is not None else None
         trailers = b""
         end = True
         if head.length != 0:
@@ -455,6 +462,8 @@ class HTTPFront(Timed):
         relay = self._relay
         assert relay is not None
         self._arm()
+        if self._raw is not None:
+            self._keepRaw(relay, data)
         try:
             payload, end = self._takeBody(relay.exchange, data)
         except BadRequest as refused:
@@ -464,6 +473,11 @@ class HTTPFront(Timed):
             relay.requestData(payload)
         if end and self._relay is relay:
             relay.requestEnd(self._takeTrailers())
+
+    def _keepRaw(self, relay: Relay, data: bytes) -> None:
+        """As long as it may come to a tunnel: what has come so far holds the client."""
+        assert self._raw is not None
+        self._raw = None if relay.back is not None else self._raw + data
 
     def _takeTrailers(self) -> bytes:
         reader, self._body = self._body, None
@@ -596,6 +610,7 @@ class HTTPFront(Timed):
     def exchangeDone(self) -> None:
         """The response is complete, or answered by us."""
         self._relay = None
+        self._raw = None
         if self._more or not self._keep:
             self._close()
         elif self._buffer:
@@ -667,6 +682,44 @@ class HTTPFront(Timed):
         self._ending = True
         early, self._buffer = self._buffer, b""
         return early
+
+    def surrender(self, data: bytes) -> bytes:
+        """
+        No more HTTP on this connection, and nothing to be said of it.
+
+        @param data: what was read of the request's body.
+        @return: what the client has sent since the head of its request, as it came.
+        """
+        self.shared.deadlines.forget(self)
+        self._relay = None
+        self._ending = True
+        if self._raw is None:
+            data += self._buffer
+        else:
+            data = self._raw
+        self._raw = None
+        self._buffer = b""
+        self._body = None
+        self._more = False
+        return data
+
+    def resume(self, data: bytes) -> None:
+        """
+        HTTP goes on where a tunnel has ended.
+
+        @param data: the beginning of a request.
+        """
+        self._ending = False
+        self._keep = True
+        self._partial = None
+        transport = self.transport
+        transport.protocol = self
+        self._rest()
+        if data:
+            self._buffer = data
+            self._next()
+        elif not transport.reading:
+            transport.resumeProducing()
 
     # what is answered without a relay
 

@@ -16,9 +16,11 @@ from lbtwist.http.back import HTTPBack
 from lbtwist.net.splice import LEAST, Splice, spliceable
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Answer
+from lbtwist.rules.reading import wantsWebSocket
 from lbtwist.sansio.http1 import RequestHead, ResponseHead
 from lbtwist.server import Server
 from lbtwist.tunnel import Side, Tunnel
+from lbtwist.watching import WatchedSide
 
 if TYPE_CHECKING:
     from lbtwist.http.front import HTTPFront
@@ -134,18 +136,26 @@ class Relay:
     # from the pool: L{lbtwist.pool.Waiting}
 
     def reuse(self, server: Server) -> Any:
+        if self.tunnel is not None:
+            return None
         # What could not be sent twice goes out only where somebody listens.
         careful = not (self._end and self._head.idempotent)
         if server.private:
             return self._pool.reuse.takePrivate(self._front.kept, server, careful)
         return self._pool.reuse.take(server, self._front.exchanges == 1, careful)
 
-    def newConnection(self, server: Server) -> HTTPBack:
+    def newConnection(self, server: Server) -> Any:
+        if self.tunnel is not None:
+            watcher = self.tunnel.watcher
+            return Side() if watcher is None else WatchedSide(watcher, "server")
         front = self._front
         kept = front.kept if server.private else None
         return HTTPBack(self._pool, server, front.shared.responseReader, kept)
 
-    def serverReady(self, protocol: HTTPBack) -> None:
+    def serverReady(self, protocol: Any) -> None:
+        if self.tunnel is not None:
+            self._passThrough(protocol)
+            return
         self.back = protocol
         exchange = self.exchange
         exchange.stage = Stage.RESPONSE
@@ -164,6 +174,30 @@ class Relay:
         transport.registerProducer(Flow(self._front, protocol), True)
         if not transport.producerPaused:
             self._front.goOn()
+
+    def _passThrough(self, server: Side) -> None:
+        """Send the head, and from then on whatever comes, unread."""
+        exchange = self.exchange
+        exchange.stage = Stage.DATA
+        exchange.passthrough = self.tunnel.reason
+        front = self._front
+        watcher = self.tunnel.watcher
+        early = front.surrender(self._data)
+        exchange.bytesIn = self._head.size
+        server.transport.write(self._head.encode(self._more))
+        if watcher is None:
+            client = Side(front.transport)
+        else:
+            client = WatchedSide(watcher, "client", front.transport, front.resume)
+        self._joined(client, server).start(early, b"")
+
+    def _joined(self, client: Side, server: Side) -> Tunnel:
+        front = self._front
+        shared = front.shared
+        timeouts = shared.tunnelTimeouts(self._pool.config, self.exchange.settings)
+        return Tunnel(
+            self.exchange, client, server, shared.deadlines, timeouts, front.ended
+        )
 
     def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
         self.exchange.stage = stage
@@ -290,12 +324,14 @@ class Relay:
         server = exchange.server
         assert server is not None
         server.sessions.discard(self)
+        if self._head.method == b"CONNECT":
+            exchange.passthrough = "Connect"
+        elif wantsWebSocket(self._head):
+            exchange.passthrough = "Web Sockets"
+        else:
+            exchange.passthrough = "Unknown"
         early = front.leave(exchange, head)
-        config = self._pool.config
-        Tunnel(
-            exchange, Side(front.transport), Side(back.transport), front.shared.deadlines,
-            front.shared.tunnelTimeouts(config), front.ended,
-        ).start(early, data)  # fmt: skip
+        self._joined(Side(front.transport), Side(back.transport)).start(early, data)
 
     def responseBroken(self, reason: str) -> None:
         self.back = None
