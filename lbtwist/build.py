@@ -144,8 +144,7 @@ class _Building:
     def _inbound(self, config: FrontendConfig) -> Inbound:
         pool = self._pools.get(config.pool)
         observers: list[Callable[[Exchange], object]] = [count]
-        if pool is not None and IExchangeObserver.providedBy(pool.balancer):
-            observers.append(pool.balancer.exchangeFinished)
+        observers += self._observing(config, pool)
         for target in config.log:
             if target.target == "off":
                 continue
@@ -160,6 +159,29 @@ class _Building:
             ),
             self._pools,
         )  # fmt: skip
+
+    def _observing(
+        self, config: FrontendConfig, pool: Pool | None
+    ) -> list[Callable[[Exchange], object]]:
+        """@return: what tells balancers of the exchanges of their pools."""
+        pools = [pool] if pool is not None else []
+        if config.connection or config.request:
+            # A rule may choose any of them.
+            pools = list(self._pools.values())
+        told = {
+            one: one.balancer.exchangeFinished
+            for one in pools
+            if IExchangeObserver.providedBy(one.balancer)
+        }
+        if len(pools) == 1 or not told:
+            return list(told.values())
+
+        def tell(exchange: Exchange) -> None:
+            observe = told.get(exchange.pool)
+            if observe is not None:
+                observe(exchange)
+
+        return [tell]
 
     def _rules(
         self,

@@ -27,6 +27,7 @@ from lbtwist.net.tcp import Accepted, Listener
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Allow, Refuse, UsePool
 from lbtwist.rules.rulebook import NO_RULES, Rulebook, Rules
+from lbtwist.rules.tables import Concurrency
 from lbtwist.stats import FrontendTraffic
 from lbtwist.tunnel import Session, Timeouts
 
@@ -58,6 +59,11 @@ class Admission:
 
     def __repr__(self) -> str:
         return f"<Admission {self._connection.client[0]}>"
+
+    @property
+    def number(self) -> int:
+        """Of the connection."""
+        return self._connection.number
 
     def makeConnection(self, transport: Any) -> None:
         self._transport = transport
@@ -206,6 +212,7 @@ class Inbound:
 
     @ivar active: client connections now.
     @ivar connections: their protocols; each has C{drain} and C{abortSession}.
+    @ivar leaving: by the numbers of connections what counts them, and by which key.
     @ivar idle: called when the last connection has ended.
     """
 
@@ -230,6 +237,7 @@ class Inbound:
         self.traffic = FrontendTraffic()
         self.active = 0
         self.connections: set[Any] = set()
+        self.leaving: dict[int, set[tuple[Concurrency, str]]] = {}
         self.listeners: list[Listener] = []
         self.idle: Callable[[], object] | None = None
         self._deadlines = deadlines
@@ -364,6 +372,9 @@ class Inbound:
 
     def connectionEnded(self, protocol: Any) -> None:
         """Nothing is left of a connection."""
+        if self.leaving:
+            for counting, key in self.leaving.pop(protocol.number, ()):
+                counting.leave(key)
         process = self.process
         self.connections.discard(protocol)
         self.active -= 1

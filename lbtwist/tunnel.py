@@ -386,6 +386,11 @@ class Session:
         self._early = b""
         self._closed = False
 
+    @property
+    def number(self) -> int:
+        """Of the connection."""
+        return self.exchange.connection.number
+
     # the client's transport, until the tunnel stands
 
     def makeConnection(self, transport: Any) -> None:

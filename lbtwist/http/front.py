@@ -151,6 +151,11 @@ class HTTPFront(Timed):
         state = "busy" if self._relay is not None else "idle"
         return f"<HTTPFront {self.connection.client[0]} {state} {self.exchanges}>"
 
+    @property
+    def number(self) -> int:
+        """Of the connection."""
+        return self.connection.number
+
     # the connection
 
     def makeConnection(self, transport: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 MOST_KEYS = 100_000
 """Keys of one table; whoever has not come for longest is forgotten."""
@@ -111,3 +112,29 @@ class Rate:
             del counts[next(iter(counts))]
         counts[key] = (period, current, before)
         return current + before * (1 - (at - period))
+
+
+class Concurrency:
+    """How many connections of now have a key. A connection may come to have several."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def count(self, exchange: Any, key: str) -> int:
+        """
+        @param exchange: of the connection that has the key from now on.
+        @return: how many have it, this one among them.
+        """
+        leaving = exchange.frontend.leaving.setdefault(exchange.connection.number, set())
+        if (self, key) not in leaving:
+            leaving.add((self, key))
+            self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key]
+
+    def leave(self, key: str) -> None:
+        """One that has the key has ended."""
+        left = self._counts[key] - 1
+        if left:
+            self._counts[key] = left
+        else:
+            del self._counts[key]
