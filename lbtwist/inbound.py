@@ -213,6 +213,8 @@ class Inbound:
     @ivar active: client connections now.
     @ivar connections: their protocols; each has C{drain} and C{abortSession}.
     @ivar leaving: by the numbers of connections what counts them, and by which key.
+    @ivar rules: what is asked of its connections and exchanges.
+    @ivar shared: what its connections share; only in C{mode = http}.
     @ivar idle: called when the last connection has ended.
     """
 
@@ -249,14 +251,14 @@ class Inbound:
         self._trusted = config.trusted_proxies
         self._paused = False
         process.frontends.append(self)
-        self._connectionRules = rules.connection
+        self.rules = rules
         if config.mode == "http":
             deciding = None
             if rules.request or rules.response or any(
                 one.rules is not NO_RULES for one in pools.values()
             ):
                 deciding = Deciding(rules.request, rules.response, pools, deadlines)
-            self._shared = Shared(
+            self.shared = Shared(
                 config, self, deadlines, pool, self._observers,
                 newRequestId if config.request_id_header else None, deciding,
             )  # fmt: skip
@@ -336,8 +338,8 @@ class Inbound:
         self.connectionEnded(arrival)
 
     def _newProtocol(self, connection: Connection) -> Any:
-        if self._connectionRules is not None:
-            return Admission(self, connection, self._connectionRules)
+        if self.rules.connection is not None:
+            return Admission(self, connection, self.rules.connection)
         return self.newProtocol(connection, self.pool, None)
 
     def newProtocol(
@@ -350,7 +352,7 @@ class Inbound:
         """
         if self.config.mode == "http":
             kept = None if exchange is None else exchange.vars
-            return HTTPFront(self._shared, connection, pool, kept)
+            return HTTPFront(self.shared, connection, pool, kept)
         exchange = exchange or self.newExchange(connection)
         assert pool is not None
         session: Session

@@ -206,7 +206,7 @@ class Pool:
         later, unless it leaves before.
         """
         exchange = waiting.exchange
-        server = self._choose(exchange)
+        server = self.choose(exchange)
         if server is not None:
             self._assign(server, waiting)
         elif not self.usable:
@@ -236,9 +236,11 @@ class Pool:
         if self._queue:
             self._serve()
 
-    # inside
-
-    def _choose(self, exchange: Exchange) -> Server | None:
+    def choose(self, exchange: Exchange) -> Server | None:
+        """
+        @return: a server that an exchange may be sent to now; L{None} if there is none
+            that is usable and has a slot.
+        """
         servers = self.usable
         if self._full or exchange.tried:
             tried = exchange.tried
@@ -256,6 +258,8 @@ class Pool:
                     return server
         chosen: Server = self.balancer.choose(servers, exchange)
         return chosen
+
+    # inside
 
     def _assign(self, server: Server, waiting: Waiting) -> None:
         exchange = waiting.exchange
@@ -290,7 +294,7 @@ class Pool:
         if exchange.retries < self.config.retries:
             exchange.retries += 1
             exchange.tried += (server,)
-            other = self._choose(exchange)
+            other = self.choose(exchange)
             if other is not None:
                 exchange.redispatched = True
                 waiting.place = None
@@ -341,7 +345,7 @@ class Pool:
                 place = next(iter(queue))
                 waiting = place.waiting
                 assert waiting is not None
-                server = self._choose(waiting.exchange)
+                server = self.choose(waiting.exchange)
                 if server is None:
                     return
                 del queue[place]

@@ -19,7 +19,7 @@ LAYERS = (
     ("", "errors", "options", "sansio", "sansio.*"),
     ("health", "stats", "server", "exchange", "interfaces"),
     ("rules.decisions", "rules.values", "rules.reading", "rules.tables", "rules.patterns",
-     "rules.compiling", "rules.expression", "rules.template", "rules.rulebook", "rules.*", "rules",
+     "rules.compiling", "rules.expression", "rules.template", "rules.tracing", "rules.rulebook", "rules.*", "rules",
      "persistence", "balance.*", "balance", "accesslog"),
     ("plugins", "registry"),
     ("config", "config.*"),
@@ -31,7 +31,7 @@ LAYERS = (
     ("http.relay", "http.deciding"),
     ("http.front",),
     ("arrival", "inbound"),
-    ("service", "admin", "admin.*"),
+    ("service", "explaining", "admin", "admin.*"),
     ("build", "workers", "endpoint"),
     ("doctor.*", "doctor", "tap", "command", "__main__", "testing.*", "testing"),
 )

@@ -6,6 +6,7 @@ done: the rules decide and do nothing, the relay does and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbtwist.deadlines import Deadlines, Timed
-from lbtwist.exchange import Cause, Stage
+from lbtwist.exchange import Cause, Exchange, Stage
 from lbtwist.http.relay import Relay
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Answer, Deny, Refuse, Tunnel, UsePool, UseServer
@@ -45,8 +46,11 @@ class Deciding:
     """
     The rules that are asked for the exchanges of one frontend.
 
-    @ivar responds: whether there may be rules for a response.
+    @ivar watch: is asked of every exchange whether it is to be explained: gives what
+        L{Step}s and the pool are told to, or L{None}. L{None} asks nobody.
     """
+
+    watch: Callable[[Exchange], Callable[[Any], object] | None] | None = None
 
     def __init__(
         self,
@@ -70,6 +74,8 @@ class Deciding:
 
         @param usual: where the exchange goes if no rule says otherwise.
         """
+        if self.watch is not None:
+            relay.record = self.watch(relay.exchange)
         if self._request is None:
             self._choose(relay, usual)
         else:
@@ -98,6 +104,8 @@ class Deciding:
     def _ask(
         self, relay: Relay, book: Rulebook, ask: Callable[[Any], Any], pool: Pool | None
     ) -> None:
+        if relay.record is not None:
+            ask = partial(book.recorded, record=relay.record, start=book.startOf(ask))
         try:
             decision = ask(relay.exchange)
         except Exception as error:

@@ -75,13 +75,14 @@ class Relay:
     @ivar back: the connection to the server, once it stands and until the
         response has ended.
     @ivar place: where the exchange waits for a server; see L{lbtwist.pool}.
+    @ivar record: what is told of each rule that is asked, or L{None}.
     @ivar tunnel: the L{lbtwist.rules.decisions.Tunnel} that a rule wants, or L{None}.
     @ivar waitsFor: what a rule waits for before there is a pool; has C{cancel}.
     """
 
     __slots__ = (
         "_data", "_end", "_front", "_head", "_more", "_pool", "_sent", "_splices", "_started",
-        "_trailers", "back", "exchange", "place", "tunnel", "waitsFor",
+        "_trailers", "back", "exchange", "place", "record", "tunnel", "waitsFor",
     )  # fmt: skip
 
     def __init__(
@@ -106,6 +107,7 @@ class Relay:
         self.back: HTTPBack | None = None
         self.place: Any = None
         self.tunnel: Any = None
+        self.record: Any = None
         self.waitsFor: Any = None
 
     def proceed(self, pool: Pool | None) -> None:
