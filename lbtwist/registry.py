@@ -54,11 +54,17 @@ class Extension:
         attrs class whose fields are declared with L{lbtwist.options.option}),
         called with C{(options, context)}. Named, not imported, so that looking
         for plug-ins imports nothing.
+    @ivar waits: whether a verb may give a Deferred or a coroutine; it takes the options
+        of L{lbtwist.config.model.RuleOptions} then.
+    @ivar decides: whether a verb decides each time it is asked, so that no rule after it
+        can be reached where it has no condition.
     """
 
     makes: InterfaceClass
     name: str
     factory: str
+    waits: bool = True
+    decides: bool = False
 
     @property
     def options(self) -> type[Any]:

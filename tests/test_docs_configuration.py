@@ -21,11 +21,13 @@ from lbtwist.config.model import (
     GlobalConfig,
     LogOptions,
     PoolConfig,
+    RuleOptions,
     ServerOptions,
     TCPConfig,
     TLSConfig,
     TLSName,
 )
+from lbtwist.config.rules import RuleLists
 from lbtwist.errors import ConfigError
 from lbtwist.interfaces import IBalancer, IHealthCheck
 from lbtwist.options import Flag
@@ -43,6 +45,10 @@ SECTIONS = {
             "bind = ADDRESS [OPTION ...]": BindOptions,
             "pool = NAME": None,
             "log = TARGET [OPTION ...]": LogOptions,
+            "connection = RULE": None,
+            "request = RULE": RuleOptions,
+            "response = RULE": None,
+            "rules = NAME, ...": None,
         },
     ),
     "[pool NAME]": (
@@ -51,10 +57,17 @@ SECTIONS = {
             "server NAME = ADDRESS [OPTION ...]": ServerOptions,
             "balance = BALANCER [OPTION ...]": None,
             "check = CHECK [OPTION ...]": CheckOptions,
+            "request = RULE": None,
+            "response = RULE": None,
+            "rules = NAME, ...": None,
         },
     ),
     "[tls NAME]": (TLSConfig, {"name PATTERN = OPTION ...": TLSName}),
     "[tcp NAME]": (TCPConfig, {}),
+    "[rules NAME]": (
+        RuleLists, {"connection = RULE": None, "request = RULE": None, "response = RULE": None},
+    ),
+    "[conditions]": (RuleLists, {"NAME = EXPRESSION": None}),
 }
 INHERITING = {"[frontend NAME]", "[pool NAME]"}
 PARTS = {"Balancers": (IBalancer, "balance"), "Checks": (IHealthCheck, "check")}

@@ -98,14 +98,14 @@ REGISTRY = Registry(
 
 
 def dump(value, indent=""):
-    """The fields that are not at their defaults, as indented lines."""
+    """The fields that compare and are not at their defaults, as indented lines."""
     lines = []
     for field in attr.fields(type(value)):
         found = getattr(value, field.name)
         default = field.default
         if isinstance(default, attr.Factory):
             default = default.factory()
-        if field.name == "where" or found == default:
+        if not field.eq or found == default:
             continue
         if isinstance(found, dict):
             found = tuple(found.values())

@@ -18,6 +18,7 @@ import attr
 from lbtwist.config.ini import QUOTED, Option, Word, normal
 from lbtwist.errors import Position, Problem
 from lbtwist.options import Flag, Kind, Path, Paths, suggestion
+from lbtwist.rules.expression import ExpressionError
 
 BAD: Any = object()
 """Instead of a value: it was not acceptable, and the scope was told why."""
@@ -73,11 +74,19 @@ def readBeside(where: Position, name: str) -> str:
         data = file.read(LONGEST_FILE + 1)
     if len(data) > LONGEST_FILE:
         raise ValueError(f"it is longer than {LONGEST_FILE} bytes")
-    return data.decode()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte 0x{data[error.start]:02x} is not UTF-8") from None
 
 
-def parse(field: attr.Attribute[Any], text: str, where: Position, scope: Scope) -> Any:
-    """@return: the value of one field, or L{BAD}."""
+def parse(
+    field: attr.Attribute[Any], text: str, where: Position, scope: Scope, said: Word | None = None
+) -> Any:
+    """
+    @param said: the word that the text is of, if it is of one.
+    @return: the value of one field, or L{BAD}.
+    """
     kind: Kind[Any] = field.metadata["kind"]
     if not text:
         # An empty value takes back what [defaults] says.
@@ -88,6 +97,8 @@ def parse(field: attr.Attribute[Any], text: str, where: Position, scope: Scope) 
     try:
         value = kind.parse(text)
     except ValueError as error:
+        if isinstance(error, ExpressionError) and said is not None:
+            where = said.slice(error.at, error.at).where
         scope.error(where, str(error))
         return BAD
     if isinstance(kind, Path):
@@ -123,6 +134,8 @@ class _Filling:
     """
     Fills the fields of attrs classes from words: C{key=value}; a bare word for
     a flag, or for the next field that is positional.
+
+    @ivar said: the words that gave each field its value.
     """
 
     def __init__(self, classes: Sequence[type[Any]], scope: Scope) -> None:
@@ -136,7 +149,7 @@ class _Filling:
             word for word, (_, field) in self.fields.items() if field.metadata.get("positional")
         ]
         self.values: list[dict[str, Any]] = [{} for _ in classes]
-        self.given: set[str] = set()
+        self.said: dict[str, list[Word]] = {}
         self.sound = True
 
     def _is(self, word: str, kind: type[Kind[Any]]) -> bool:
@@ -147,17 +160,20 @@ class _Filling:
         bare = "" if QUOTED in word.marks else normal(word.text)
         if pair is not None:
             if pair[0] in self.fields:
-                self._set(pair[0], pair[1].text, pair[1].where, word.where)
+                self._set(pair[0], pair[1].text, pair[1], word.where)
             else:
-                self._refuse(word, f"unknown option {pair[0]!r}{suggestion(pair[0], self.fields)}")
+                hint = suggestion(pair[0], self.fields)
+                if self.waiting:
+                    hint += "; in quotes it is no option"
+                self._refuse(word, f"unknown option {pair[0]!r}{hint}")
         elif self._is(bare, Flag):
-            self._set(bare, "yes", word.where, word.where)
+            self._set(bare, "yes", word, word.where)
         elif bare.startswith("no-") and self._is(bare[3:], Flag):
-            self._set(bare[3:], "no", word.where, word.where)
+            self._set(bare[3:], "no", word, word.where)
         elif bare in self.fields and self.fields[bare][1].metadata.get("bare"):
-            self._set(bare, self.fields[bare][1].metadata["bare"], word.where, word.where)
+            self._set(bare, self.fields[bare][1].metadata["bare"], word, word.where)
         elif self.waiting:
-            self._set(self.waiting[0], word.text, word.where, word.where)
+            self._set(self.waiting[0], word.text, word, word.where)
         elif bare in self.fields:
             form = self.fields[bare][1].metadata["kind"].form
             self._refuse(word, f"{bare!r} needs a value: {bare}={form}")
@@ -168,17 +184,17 @@ class _Filling:
         self.scope.error(word.where, message)
         self.sound = False
 
-    def _set(self, name: str, text: str, where: Position, named: Position) -> None:
+    def _set(self, name: str, text: str, said: Word, named: Position) -> None:
         index, field = self.fields[name]
-        again = name in self.given
+        again = name in self.said
         repeats = field.metadata["kind"].repeats
         if again and not repeats:
             self.scope.error(named, f"{name!r} is given twice")
             self.sound = False
-        self.given.add(name)
+        self.said.setdefault(name, []).append(said)
         if name in self.waiting:
             self.waiting.remove(name)
-        value = parse(field, text, where, self.scope.within(name))
+        value = parse(field, text, said.where, self.scope.within(name), said)
         self.sound = self.sound and value is not BAD
         values = self.values[index]
         key = field.alias or field.name
@@ -193,7 +209,7 @@ class _Filling:
         @return: an instance of each class, or L{None} if something was wrong.
         """
         for name, (_, field) in self.fields.items():
-            if field.default is attr.NOTHING and name not in self.given:
+            if field.default is attr.NOTHING and name not in self.said:
                 form = field.metadata["kind"].form
                 written = form if field.metadata.get("positional") else f"{name}={form}"
                 self.scope.error(where, f"needs {written}")
@@ -214,13 +230,17 @@ def fill(
     where: Position,
     scope: Scope,
     known: Mapping[str, Any] | None = None,
+    said: dict[str, list[Word]] | None = None,
 ) -> list[Any] | None:
     """
     @param classes: attrs classes; of a name that two have the first gets it.
     @param known: values of fields of the first class that are no options.
+    @param said: gets the words that gave each option its value.
     @return: an instance of each class, or L{None} if something was wrong.
     """
     filling = _Filling(classes, scope)
     for word in words:
         filling.word(word)
+    if said is not None:
+        said.update(filling.said)
     return filling.made(where, known or {})

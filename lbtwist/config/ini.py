@@ -138,12 +138,14 @@ class Option:
     @ivar name: the second word of the key, or C{""}.
     @ivar where: the key's place.
     @ivar lines: the lines of the value that say anything.
+    @ivar key: the first word of the key, as written.
     """
 
     word: str
     name: str
     where: Position
     lines: list[Line] = attr.field(factory=list)
+    key: str = ""
 
     @property
     def words(self) -> list[Word]:
@@ -297,7 +299,7 @@ class _Reader:
         elif len(words) > 2:
             self._error(where, f"{key.strip()!r} is not a key: write KEY or KEY NAME before '='")
         else:
-            option = Option(normal(words[0]), "".join(words[1:]), where)
+            option = Option(normal(words[0]), "".join(words[1:]), where, key=words[0])
         self._value(option, line, len(key) + 1, where)
         return option
 

@@ -1,22 +1,24 @@
 """
-Sections to a L{Config}: what options there are, and how sections fit together.
+Sections to a L{Config}: how sections fit together. What there is to write in them is
+L{lbtwist.config.sections}.
 
 Every error is found in one go; none hides another. Nothing is opened but the
-files themselves, no name is resolved and no part is made.
+files themselves and those that rules name, no name is resolved, and no part is made but
+the verbs of rules, to see whether they can be.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 import attr
 
+from lbtwist.config.doubts import doubtful, ends
 from lbtwist.config.edge import Bound, bindOnce, checkedFrontend, checkPair, checkTCP, checkTLS
-from lbtwist.config.fill import BAD, Scope, optionFields, readField
+from lbtwist.config.fill import BAD, Scope
 from lbtwist.config.ini import PLAIN, Document, Line, Option, Section, readFile, readText
 from lbtwist.config.model import (
     Config,
@@ -26,60 +28,28 @@ from lbtwist.config.model import (
     TCPConfig,
     TLSConfig,
 )
-from lbtwist.config.values import (
-    itemsOf,
-    readBalance,
-    readBind,
-    readCheck,
-    readLog,
-    readName,
-    readServer,
-    readTLSName,
+from lbtwist.config.ruled import Rules, linesOf, refuseRules
+from lbtwist.config.rules import POOL_STAGES, STAGES, RuleLists, namesIn
+from lbtwist.config.sections import (
+    HTTP_ONLY,
+    IN_TCP,
+    KINDS,
+    LISTED,
+    NAME,
+    NAMED,
+    NOT_IN_DEFAULTS,
+    PREFERRED,
+    READERS,
+    REFERRING,
+    SERVER,
+    USERS,
+    USUAL,
 )
+from lbtwist.config.values import itemsOf, readBalance
 from lbtwist.errors import ConfigError, Position, Problem
 from lbtwist.interfaces import IBalancer
 from lbtwist.options import Name, suggestion
 from lbtwist.registry import Registry
-
-Reader = Callable[[Option, Scope, Registry], Any]
-
-HTTP_ONLY = frozenset(
-    {
-        "timeout_request", "timeout_keepalive", "max_header_bytes", "max_headers", "max_uri",
-        "max_body", "connect", "forwarded", "trusted_proxies", "request_id_header", "via",
-        "redirect_https", "client_cert_headers",
-    }
-)  # fmt: skip
-"""Fields of a frontend that say nothing in C{mode = tcp}."""
-
-PREFERRED = {"backend": "pool", "upstream": "pool", "member": "server"}
-"""Words that are accepted for others."""
-
-USUAL = "roundrobin"
-"""The balancer of a pool that names none."""
-
-_SERVER = "server"
-_NAME = "name"
-_LISTED = {_SERVER, _NAME}
-_SPECIAL: dict[type[Any], dict[str, Reader]] = {
-    GlobalConfig: {"log": readLog},
-    FrontendConfig: {"bind": readBind, "pool": readName, "log": readLog},
-    PoolConfig: {_SERVER: readServer, "balance": readBalance, "check": readCheck},
-    TLSConfig: {_NAME: readTLSName},
-    TCPConfig: {},
-}
-_KINDS: dict[str, tuple[type[Any], ...]] = {
-    "global": (GlobalConfig,),
-    "defaults": (FrontendConfig, PoolConfig),
-    "frontend": (FrontendConfig,),
-    "pool": (PoolConfig,),
-    "tls": (TLSConfig,),
-    "tcp": (TCPConfig,),
-}
-_NAMED = {"frontend", "pool", "tls", "tcp"}
-_REFERRING = {"bind": ("tls", "tcp"), _SERVER: ("tcp",)}
-_USERS = {"tls": "bind", "tcp": "bind, server or pool"}
-_NOT_IN_DEFAULTS = {"bind", _SERVER}
 
 
 def load(
@@ -123,21 +93,6 @@ def _configured(document: Document, registry: Registry) -> tuple[Config, list[Pr
     return config, problems
 
 
-def _readers(cls: type[Any]) -> dict[str, Reader]:
-    """@return: what reads each option of a section."""
-
-    def plain(
-        field: attr.Attribute[Any], option: Option, scope: Scope, registry: Registry
-    ) -> Any:
-        return readField(field, option, scope)
-
-    fields = {word: partial(plain, field) for word, field in optionFields(cls).items()}
-    return {**_SPECIAL[cls], **fields}
-
-
-_READERS = {cls: _readers(cls) for cls in _SPECIAL}
-
-
 @attr.define
 class _Said:
     """
@@ -170,13 +125,14 @@ class _Loading:
         self._tls: dict[str, TLSConfig] = {}
         self._tcp: dict[str, TCPConfig] = {}
         # What there is to refer to, and whether anybody has.
-        self._referred: dict[str, dict[str, bool]] = {"tls": {}, "tcp": {}}
+        self._referred: dict[str, dict[str, bool]] = {"tls": {}, "tcp": {}, "rules": {}}
+        self._rules = Rules(registry)
         self._bound: Bound = {}
 
     def config(self, sections: list[Section]) -> Config:
         known = [section for section in map(self._section, sections) if section is not None]
         for section, _ in known:
-            if section.kind in self._referred:
+            if section.kind in self._referred and section.name:
                 self._referred[section.kind][section.name] = False
         # [global] and [defaults] hold wherever they stand.
         for section, scope in known:
@@ -188,25 +144,37 @@ class _Loading:
                 self._tlsSection(section, scope)
             elif section.kind == "tcp":
                 self._tcpSection(section, scope)
+            elif section.kind == "rules":
+                self._rules.addSection(section.name, self._read(section, scope)[RuleLists].values)
+            elif section.kind == "conditions":
+                self._rules.addConditions(section, scope)
         pooled = [self._pool(*found) for found in known if found[0].kind == "pool"]
-        used = [self._frontend(*found) for found in known if found[0].kind == "frontend"]
-        for section, scope in pooled:
-            if section.name not in used:
-                scope.warn(section.where, "is used by no frontend")
+        self._rules.pools = self._pools
+        used: set[str] = set()
+        for section, scope in known:
+            if section.kind == "frontend":
+                used |= self._frontend(section, scope)
+        for pool, scope, lists in pooled:
+            used |= self._poolRules(pool, scope, lists)
+        for pool, scope, _ in pooled:
+            if pool.name not in used:
+                scope.warn(pool.where, "is used by no frontend")
+        self._rules.warnOfUnused(Scope("[conditions]", self._problems))
         for section, scope in known:
             # One that is there twice is told of once.
             if self._referred.get(section.kind, {}).pop(section.name, True) is False:
-                scope.warn(section.where, f"is used by no {_USERS[section.kind]}")
-        return Config(self._settings, self._frontends, self._pools, self._tls, self._tcp)
+                scope.warn(section.where, f"is used by no {USERS[section.kind]}")
+        return Config(self._settings, self._frontends, self._pools, self._tls, self._tcp,
+                      self._rules.conditions)  # fmt: skip
 
     def _section(self, section: Section) -> tuple[Section, Scope] | None:
         """@return: the section under its preferred kind; L{None} if there is no such kind."""
         scope = Scope(str(section), self._problems)
         kind = self._preferred(section.kind, section.where, scope)
-        if kind not in _KINDS:
-            scope.error(section.where, f"unknown section {kind!r}{suggestion(kind, _KINDS)}")
+        if kind not in KINDS:
+            scope.error(section.where, f"unknown section {kind!r}{suggestion(kind, KINDS)}")
             return None
-        if kind in _NAMED:
+        if kind in NAMED:
             if not section.name:
                 scope.error(section.where, f"needs a name: [{section.kind} NAME]")
             else:
@@ -232,18 +200,18 @@ class _Loading:
 
     def _read(self, section: Section, scope: Scope) -> dict[type[Any], _Said]:
         """@return: what the section says to each class of its kind."""
-        classes = _KINDS[section.kind]
+        classes = KINDS[section.kind]
         said = {cls: _Said() for cls in classes}
         seen: dict[tuple[str, str], Position] = {}
         for option in section.options:
             word = option.word
             if section.kind == "pool":
                 word = self._preferred(word, option.where, scope)
-            owners = [cls for cls in classes if word in _READERS[cls]]
-            if section.kind == "defaults" and word in _NOT_IN_DEFAULTS:
+            owners = [cls for cls in classes if word in READERS[cls]]
+            if section.kind == "defaults" and word in NOT_IN_DEFAULTS:
                 scope.error(option.where, f"{word} has no place in [defaults]")
                 continue
-            if not owners or (option.name and word not in _LISTED):
+            if not owners or (option.name and word not in LISTED):
                 self._unknown(section, option, scope)
                 continue
             written = f"{word} {option.name}" if option.name else word
@@ -252,13 +220,13 @@ class _Loading:
                 scope.error(option.where, f"{written}: is there twice, first at {first}")
             self._refer(word, option, scope.within(written))
             for cls in owners:
-                value = _READERS[cls][word](option, scope.within(written), self._registry)
+                value = READERS[cls][word](option, scope.within(written), self._registry)
                 name = word.replace("-", "_")
                 words = option.words
                 said[cls].places[name] = words[0].where if words else option.where
                 if value is BAD and len(owners) > 1:
                     break
-                if word in _LISTED:
+                if word in LISTED:
                     said[cls].values.setdefault(name, []).append(value)
                 elif value is not BAD:
                     said[cls].values[name] = value
@@ -267,9 +235,11 @@ class _Loading:
     def _refer(self, word: str, option: Option, scope: Scope) -> None:
         """Find the sections that an option names."""
         named = [(scope, word, found) for found in option.words if word in self._referred]
+        if word == "rules":
+            named = [(scope, word, found) for found in namesIn(option)]
         words = chain.from_iterable(itemsOf(option)) if word == "bind" else option.words
         for pair in (found.pair for found in words):
-            if pair is not None and pair[0] in _REFERRING.get(word, ()):
+            if pair is not None and pair[0] in REFERRING.get(word, ()):
                 named.append((scope.within(pair[0]), *pair))
         for within, kind, found in named:
             known = self._referred[kind]
@@ -283,14 +253,14 @@ class _Loading:
         written = f"{option.word} {option.name}" if option.name else option.word
         # HAProxy writes "timeout connect".
         word = f"{option.word}-{option.name}" if option.name else option.word
-        known = {word for cls in _KINDS[section.kind] for word in _READERS[cls]}
+        known = {word for cls in KINDS[section.kind] for word in READERS[cls]}
         if section.kind == "defaults":
-            known -= _NOT_IN_DEFAULTS
+            known -= NOT_IN_DEFAULTS
         elsewhere = [
-            f"[{kind} NAME]" if kind in _NAMED else f"[{kind}]"
-            for kind, classes in _KINDS.items()
-            if any(word in _READERS[cls] for cls in classes)
-            and not (kind == "defaults" and word in _NOT_IN_DEFAULTS)
+            f"[{kind} NAME]" if kind in NAMED else f"[{kind}]"
+            for kind, classes in KINDS.items()
+            if any(word in READERS[cls] for cls in classes)
+            and not (kind == "defaults" and word in NOT_IN_DEFAULTS)
         ]
         if word == "include":
             hint = "; it stands at the top of a file, before any [SECTION]"
@@ -307,7 +277,7 @@ class _Loading:
 
     def _tlsSection(self, section: Section, scope: Scope) -> None:
         said = self._read(section, scope)[TLSConfig]
-        names = tuple(one for one in said.values.pop(_NAME, ()) if one is not BAD)
+        names = tuple(one for one in said.values.pop(NAME, ()) if one is not BAD)
         config = TLSConfig(section.name, names, **said.values, where=section.where)
         checkTLS(config, said.places, said.bad(), scope)
         self._tls.setdefault(section.name, config)
@@ -319,10 +289,14 @@ class _Loading:
             checkTCP(config, said.places, scope)
         self._tcp.setdefault(section.name, config)
 
-    def _pool(self, section: Section, scope: Scope) -> tuple[Section, Scope]:
+    def _pool(
+        self, section: Section, scope: Scope
+    ) -> tuple[PoolConfig, Scope, dict[str, list[Any]]]:
+        """@return: the pool, and its rules."""
         said = self._read(section, scope)[PoolConfig]
+        lists = self._rules.taken(said.values)
         values = {**self._defaults[PoolConfig].values, **said.values}
-        servers = values.pop(_SERVER, None)
+        servers = values.pop(SERVER, None)
         if servers is None:
             scope.error(section.where, "has no server: write server NAME = HOST:PORT")
         if "balance" not in values:
@@ -330,9 +304,11 @@ class _Loading:
         if "mode" in said.places and "mode" not in said.values:
             values.pop("mode", None)
         values["servers"] = tuple(one for one in servers or () if one is not BAD)
+        for name in POOL_STAGES:
+            values[name] = linesOf(lists[name])
         pool = PoolConfig(section.name, **values, where=section.where)
         self._pools.setdefault(section.name, pool)
-        return section, scope
+        return pool, scope, lists
 
     def _usual(self, where: Position, scope: Scope) -> dict[str, Any]:
         """@return: the balancer of a pool that names none, as if it were written."""
@@ -344,53 +320,112 @@ class _Loading:
         part = readBalance(option, scope.within("balance"), self._registry)
         return {} if part is BAD else {"balance": part}
 
-    def _frontend(self, section: Section, scope: Scope) -> str:
-        """@return: the name of its pool."""
+    def _poolRules(
+        self, pool: PoolConfig, scope: Scope, lists: Mapping[str, list[Any]]
+    ) -> set[str]:
+        """@return: the pools that they name."""
+        refuseRules(lists["connection"], scope.within("connection"), "is asked by frontends only")
+        used: set[str] = set()
+        for name in POOL_STAGES:
+            if pool.mode == "tcp":
+                refuseRules(lists[name], scope.within(name), IN_TCP)
+                continue
+            within = scope.within(name)
+            # What its frontends believe is theirs to say.
+            doubtful(self._rules.checked(lists[name], name, scope, True), within, self._rules, True)
+            used |= self._poolsNamed(lists[name], within, None)
+        return used
+
+    def _poolsNamed(
+        self, lines: list[Any], scope: Scope, frontend: FrontendConfig | None
+    ) -> set[str]:
+        """
+        @param frontend: that has to fit to the pools.
+        @return: the pools that rules can choose.
+        """
+        used: set[str] = set()
+        for name, word in self._rules.poolsNamed(lines):
+            if word is None:
+                return set(self._pools)
+            used.add(name)
+            self._checkPool(name, frontend, word.where, scope.within("pool"))
+        return used
+
+    def _frontendRules(
+        self, frontend: FrontendConfig, scope: Scope, lists: Mapping[str, list[Any]]
+    ) -> tuple[set[str], bool]:
+        """
+        @return: the pools that they name, and whether they decide for whatever comes.
+        """
+        http = frontend.mode == "http"
+        used: set[str] = set()
+        ended = False
+        for name in STAGES:
+            within = scope.within(name)
+            if not http and name in POOL_STAGES:
+                refuseRules(lists[name], within, IN_TCP)
+                continue
+            used |= self._poolsNamed(lists[name], within, frontend)
+            found = self._rules.checked(lists[name], name, scope, http)
+            doubtful(found, within, self._rules, bool(frontend.trusted_proxies))
+            ended = ended or (name != "response" and (ends(found) or BAD in lists[name]))
+        return used, ended
+
+    def _frontend(self, section: Section, scope: Scope) -> set[str]:
+        """@return: the names of the pools that it uses."""
         said = self._read(section, scope)[FrontendConfig]
+        lists = self._rules.taken(said.values)
         inherited = self._defaults[FrontendConfig]
         values = {"log": self._log, **inherited.values, **said.values}
         modeKnown = "mode" in said.values or "mode" not in said.places
         if modeKnown and values.get("mode") == "tcp":
             for name in HTTP_ONLY:
                 if name in said.places:
-                    scope.within(name.replace("_", "-")).error(
-                        said.places[name], "says nothing in mode = tcp; remove it"
-                        " or write mode = http",
-                    )
+                    scope.within(name.replace("_", "-")).error(said.places[name], IN_TCP)
                 elif name in values:
                     del values[name]
         if "pool" in said.places and "pool" not in said.values:
             values.pop("pool", None)
         if "bind" not in said.places:
             scope.error(section.where, "has no bind: write bind = HOST:PORT")
+        values.update((name, linesOf(lines)) for name, lines in lists.items())
         frontend = FrontendConfig(section.name, **values, where=section.where)
         if modeKnown:
             frontend = checkedFrontend(frontend, scope.within("bind"))
         self._frontends.setdefault(section.name, frontend)
         for bind in frontend.bind:
             bindOnce(bind, self._bound, scope.within("bind"))
+        # Without a mode nothing is known of what can be asked, nor of what is used.
+        used, ended = set(self._pools), True
+        if modeKnown:
+            used, ended = self._frontendRules(frontend, scope, lists)
         if frontend.pool:
             where = said.places.get("pool") or inherited.places["pool"]
-            self._checkPool(frontend, modeKnown, where, scope.within("pool"))
-        elif "pool" not in said.places and "pool" not in inherited.places:
+            fitting = frontend if modeKnown else None
+            self._checkPool(frontend.pool, fitting, where, scope.within("pool"))
+        elif not ended and "pool" not in said.places and "pool" not in inherited.places:
             if frontend.mode == "tcp":
                 scope.error(section.where, "has no pool: write pool = NAME")
             else:
-                scope.warn(section.where, "has no pool: every request is answered with 503")
-        return frontend.pool
+                which = "a request that no rule decides" if lists["request"] else "every request"
+                scope.warn(section.where, f"has no pool: {which} is answered with 503")
+        return used | {frontend.pool}
 
     def _checkPool(
-        self, frontend: FrontendConfig, modeKnown: bool, where: Position, scope: Scope
+        self, name: str, frontend: FrontendConfig | None, where: Position, scope: Scope
     ) -> None:
-        pool = self._pools.get(frontend.pool)
+        """@param frontend: that has to fit to it, if there is one whose mode is known."""
+        pool = self._pools.get(name)
         if pool is None:
-            hint = suggestion(frontend.pool, self._pools)
-            scope.error(where, f"there is no [pool {frontend.pool}]{hint}")
-        elif modeKnown and pool.mode not in ("any", frontend.mode):
+            hint = suggestion(name, self._pools)
+            scope.error(where, f"there is no [pool {name}]{hint}")
+        elif frontend is None:
+            return
+        elif pool.mode not in ("any", frontend.mode):
             scope.error(
                 where,
                 f"[pool {pool.name}] has mode = {pool.mode}, this frontend mode = {frontend.mode};"
                 f" write mode = {frontend.mode} or any in the pool",
             )
-        elif modeKnown:
+        else:
             checkPair(frontend, pool, where, scope)

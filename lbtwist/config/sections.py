@@ -1,0 +1,108 @@
+"""
+What sections there are and what options each has: names, and what reads them. How they
+fit together is L{lbtwist.config.load}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import attr
+
+from lbtwist.config.fill import Scope, optionFields, readField
+from lbtwist.config.ini import Option
+from lbtwist.config.model import (
+    FrontendConfig,
+    GlobalConfig,
+    PoolConfig,
+    TCPConfig,
+    TLSConfig,
+)
+from lbtwist.config.rules import POOL_STAGES, STAGES, RuleLists, readNames, readRules
+from lbtwist.config.values import (
+    readBalance,
+    readBind,
+    readCheck,
+    readLog,
+    readName,
+    readServer,
+    readTLSName,
+)
+from lbtwist.registry import Registry
+
+Reader = Callable[[Option, Scope, Registry], Any]
+
+HTTP_ONLY = frozenset(
+    {
+        "timeout_request", "timeout_keepalive", "max_header_bytes", "max_headers", "max_uri",
+        "max_body", "connect", "forwarded", "trusted_proxies", "request_id_header", "via",
+        "redirect_https", "client_cert_headers",
+    }
+)  # fmt: skip
+"""Fields of a frontend that say nothing in C{mode = tcp}."""
+
+IN_TCP = "says nothing in mode = tcp; remove it or write mode = http"
+
+PREFERRED = {"backend": "pool", "upstream": "pool", "member": "server"}
+"""Words that are accepted for others."""
+
+USUAL = "roundrobin"
+"""The balancer of a pool that names none."""
+
+SERVER = "server"
+NAME = "name"
+LISTED = {SERVER, NAME}
+"""Options that stand in a section more than once, each with a name."""
+
+_RULES: dict[str, Reader] = {name: partial(readRules, stage) for name, stage in STAGES.items()}
+_POOL_RULES: dict[str, Reader] = {name: _RULES[name] for name in POOL_STAGES}
+_SPECIAL: dict[type[Any], dict[str, Reader]] = {
+    GlobalConfig: {"log": readLog},
+    FrontendConfig: {
+        "bind": readBind, "pool": readName, "log": readLog, "rules": readNames, **_RULES,
+    },
+    PoolConfig: {
+        SERVER: readServer, "balance": readBalance, "check": readCheck, "rules": readNames,
+        **_POOL_RULES,
+    },
+    RuleLists: _RULES,
+    TLSConfig: {NAME: readTLSName},
+    TCPConfig: {},
+}
+
+KINDS: dict[str, tuple[type[Any], ...]] = {
+    "global": (GlobalConfig,),
+    "defaults": (FrontendConfig, PoolConfig),
+    "frontend": (FrontendConfig,),
+    "pool": (PoolConfig,),
+    "tls": (TLSConfig,),
+    "tcp": (TCPConfig,),
+    "rules": (RuleLists,),
+    "conditions": (),
+}
+"""Every kind of section, and the classes that its options are fields of."""
+
+NAMED = {"frontend", "pool", "tls", "tcp", "rules"}
+REFERRING = {"bind": ("tls", "tcp"), SERVER: ("tcp",)}
+"""Options in whose values C{KIND=NAME} names a section."""
+
+USERS = {"tls": "bind", "tcp": "bind, server or pool", "rules": "frontend or pool"}
+NOT_IN_DEFAULTS = {"bind", SERVER, "rules", *STAGES}
+
+
+def _readers(cls: type[Any]) -> dict[str, Reader]:
+    """@return: what reads each option of a section."""
+
+    def plain(
+        field: attr.Attribute[Any], option: Option, scope: Scope, registry: Registry
+    ) -> Any:
+        return readField(field, option, scope)
+
+    fields = {word: partial(plain, field) for word, field in optionFields(cls).items()}
+    return {**_SPECIAL[cls], **fields}
+
+
+READERS = {cls: _readers(cls) for cls in _SPECIAL}
+"""What reads each option of a class."""
