@@ -5,45 +5,87 @@ conditions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import attr
-from zope.interface.interface import InterfaceClass
 
 from lbtwist.config.fill import readBeside
+from lbtwist.config.ini import normal
 from lbtwist.config.model import RuleLine
-from lbtwist.interfaces import IConnectionRule, IRequestRule, IResponseRule
+from lbtwist.deadlines import Deadlines
+from lbtwist.exchange import Exchange
 from lbtwist.registry import Context, Registry
-from lbtwist.rules.expression import Scope
+from lbtwist.rules.expression import Expression, Scope
+from lbtwist.rules.rulebook import ASKED as ASKED
 from lbtwist.rules.rulebook import Rule, Rulebook
+from lbtwist.rules.template import Template
+from lbtwist.rules.tracing import Traced
 from lbtwist.rules.values import Stage
-
-ASKED: dict[Stage, tuple[InterfaceClass, str]] = {
-    Stage.CONNECTION: (IConnectionRule, "connectionAccepted"),
-    Stage.REQUEST: (IRequestRule, "requestReceived"),
-    Stage.RESPONSE: (IResponseRule, "responseReceived"),
-}
-"""The interface of the verbs of each stage, and its method."""
+from lbtwist.waiting import Verb
 
 
-def ruleOf(line: RuleLine, scope: Scope, registry: Registry, context: Context) -> Rule:
+def ruleOf(
+    line: RuleLine,
+    scope: Scope,
+    registry: Registry,
+    context: Context,
+    deadlines: Deadlines | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Rule:
     """
+    @param deadlines: for those who wait for a verb.
+    @param clock: by which verbs that are not built in are measured.
     @raise ExpressionError: if an expression of it cannot be asked there.
     """
     interface, method = ASKED[scope.stage]
     scope = attr.evolve(scope, read=partial(readBeside, line.where))
     extension = registry.find(interface, line.verb.name)
     made = extension.make(line.verb.options, attr.evolve(context, scope=scope))
-    condition = None if line.condition is None else line.condition.check(scope)
+    traced = None if line.condition is None else Traced(line.condition, scope)
     ask: Any = getattr(made, method)
-    return Rule(line.text, ask, condition, line.where)
+    waits = getattr(extension, "waits", True)
+    if not _isOurs(made):
+        verb = Verb(ask, line, scope.stage, deadlines, clock)
+        ask = verb.askAtOnce if scope.stage is Stage.RESPONSE else verb.ask
+    elif waits:
+        ask = Verb(ask, line, scope.stage, deadlines, None).ask
+    condition = None if traced is None else traced.condition
+    given = partial(_given, line, scope)
+    return Rule(line.text, ask, condition, line.where, traced, waits, given)
+
+
+def _given(line: RuleLine, scope: Scope, exchange: Exchange) -> dict[str, Any]:
+    """@return: what the verb of a line would be asked with."""
+
+    def said(value: Any) -> Any:
+        if isinstance(value, Expression):
+            value = Template(value.text, ((0, value),))
+        if isinstance(value, Template):
+            return value.compiled(scope)(exchange)
+        return [said(one) for one in value] if isinstance(value, tuple) else value
+
+    options = line.verb.options
+    names = [field.name for field in attr.fields(type(options))]
+    return {normal(name): said(getattr(options, name)) for name in names} | {
+        "deadline": line.asking.deadline, "on-error": line.asking.on_error
+    }
+
+
+def _isOurs(made: object) -> bool:
+    module = type(made).__module__
+    return module.startswith("lbtwist.") and not module.startswith("lbtwist.plugins.")
 
 
 def rulebookOf(
-    lines: Iterable[RuleLine], scope: Scope, registry: Registry, context: Context
+    lines: Iterable[RuleLine],
+    scope: Scope,
+    registry: Registry,
+    context: Context,
+    deadlines: Deadlines | None = None,
 ) -> Rulebook | None:
     """@return: L{None} for no lines, so that nothing has to be asked."""
-    rules = [ruleOf(line, scope, registry, context) for line in lines]
+    rules = [ruleOf(line, scope, registry, context, deadlines) for line in lines]
     return Rulebook(rules) if rules else None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import count as counter
 from typing import Any
 
-from lbtwist.accesslog import AccessLog, Logs, formatter
+from lbtwist.accesslog import AccessLog
 from lbtwist.asking import rulebookOf
 from lbtwist.config.model import Config, FrontendConfig, PoolConfig, RuleLine
 from lbtwist.deadlines import Deadlines
@@ -20,8 +20,11 @@ from lbtwist.discovery import Names, Resolver, resolve
 from lbtwist.exchange import Exchange
 from lbtwist.greeting import checkGreetingOf, greetingOf
 from lbtwist.health import Health
+from lbtwist.http.terminating import Terminating
 from lbtwist.inbound import Inbound, Process
 from lbtwist.interfaces import IBalancer, IExchangeObserver, IHealthCheck
+from lbtwist.logged import asksForSource, formatOf
+from lbtwist.logwriter import Logs
 from lbtwist.monitor import Monitor
 from lbtwist.net.profiles import Profile
 from lbtwist.pool import Pool
@@ -75,6 +78,7 @@ class _Building:
         self._logs = Logs(reactor)
         self._demos: dict[Server, DemoServer] = {}
         self._pools: dict[str, Pool] = {}
+        self._resolver = Resolver(reactor)
 
     def balancer(self) -> LoadBalancer:
         config = self._config
@@ -88,7 +92,7 @@ class _Building:
             for name, frontend in config.frontends.items()
         }
         monitor = Monitor(self._reactor, self._seconds, self._random)
-        names = Names(self._reactor, Resolver(self._reactor), self._moved)
+        names = Names(self._reactor, self._resolver, self._moved)
         for name, pool in config.pools.items():
             running = self._pools[name]
             probe = None
@@ -148,16 +152,27 @@ class _Building:
         for target in config.log:
             if target.target == "off":
                 continue
-            form = config.mode if target.format == "auto" else target.format
-            line = formatter(form, self._seconds, self._wallclock, config.mode)
+            scope = Scope(
+                Stage.LOG, config.mode == "http", self._config.conditions,
+                pool=self._pools.__getitem__, seconds=self._seconds,
+            )  # fmt: skip
+            line = formatOf(
+                target, config, self._config, scope, self._seconds, self._wallclock
+            )
+            if asksForSource(target, config):
+                for one in self._pools.values():
+                    one.tellsSource = True
             writer = self._logs.writer(target.path)
             observers.append(AccessLog(writer, line).observe)
+        terminating = None
+        if config.connect == "terminate":
+            terminating = Terminating(self._resolver, self._reactor)
         return Inbound(
             config, self._process, self._deadlines, pool, observers, self._newId,
             self._rules(
                 config.connection, config.request, config.response, config.mode == "http"
             ),
-            self._pools,
+            self._pools, terminating,
         )  # fmt: skip
 
     def _observing(
@@ -173,7 +188,7 @@ class _Building:
             for one in pools
             if IExchangeObserver.providedBy(one.balancer)
         }
-        if len(pools) == 1 or not told:
+        if not told or (len(pools) == 1 and config.connect != "terminate"):
             return list(told.values())
 
         def tell(exchange: Exchange) -> None:
@@ -200,7 +215,8 @@ class _Building:
                 stage, http, self._config.conditions, pool=self._pools.__getitem__,
                 seconds=self._seconds,
             )
-            books.append(rulebookOf(lines, scope, self._registry, self._context("")))
+            context = self._context("")
+            books.append(rulebookOf(lines, scope, self._registry, context, self._deadlines))
         return Rules(*books)
 
 

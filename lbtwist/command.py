@@ -6,14 +6,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from getopt import GetoptError, gnu_getopt
+from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.python import usage
 
 from lbtwist import __version__
+from lbtwist.build import build
 from lbtwist.config.load import load
-from lbtwist.doctor import asJSON, asText, diagnose
+from lbtwist.doctor import asJSON, diagnose
+from lbtwist.doctor import asText as diagnosis
 from lbtwist.doctor.facts import Facts
 from lbtwist.errors import ConfigError
+from lbtwist.explaining import asking, assumeUp, explain
+from lbtwist.explaining.words import asText
 from lbtwist.registry import installed
 from lbtwist.tap import Options as DaemonOptions
 
@@ -40,6 +47,64 @@ class DoctorOptions(usage.Options):
     optFlags = [["json", None, "Print an array of objects: state, what, mend."]]
 
 
+class ExplainOptions(usage.Options):
+    """C{lbtwist explain --config FILE 'GET https://HOST/PATH'}."""
+
+    synopsis = "[--config FILE] [options] 'METHOD URL' | 'TCP HOST:PORT'"
+    longdesc = (
+        "Says where a request goes and why, without a network: every rule with the values it"
+        " asks for, the pool, the servers: exit 0 if it can be said, else 1."
+    )
+    optParameters = [
+        ["config", "c", "lb.ini", "The configuration file."],
+        ["frontend", "f", "", "The frontend; by default the one that listens on the port."],
+        ["src", "s", "127.0.0.1", "The client's address, or ADDRESS:PORT."],
+        ["sni", None, None, "The name asked for in TLS; the URL's host by default."],
+        ["alpn", None, "", "The protocols offered in TLS, separated by commas."],
+        ["proxied", None, "", "A PROXY header comes first: 'SOURCE' or 'SOURCE DESTINATION'."],
+    ]
+    optFlags = [["json", None, "Print an object: steps and action, see docs/explain.md."]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["headers"] = []
+
+    def opt_header(self, line: str) -> None:
+        """A field of the request: 'NAME: VALUE'. Can be given several times."""
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise usage.UsageError(f"{line!r} is no field: write 'NAME: VALUE'")
+        self["headers"].append((name.strip(), value.strip()))
+
+    opt_H = opt_header
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Options may follow the request."""
+        try:
+            found, request = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+        except GetoptError as wrong:
+            raise usage.UsageError(str(wrong)) from None
+        first: list[str] = []
+        for name, value in found:
+            first += [name, value] if self._takes(name) else [name]
+        super().parseOptions([*first, "--", *request])
+
+    def _takes(self, name: str) -> bool:
+        """@return: whether an option has a value."""
+        if name.startswith("--"):
+            return f"{name[2:]}=" in self.longOpt
+        return f"{name[1:]}:" in self.shortOpt
+
+    def parseArgs(self, *request: str) -> None:
+        try:
+            self["asked"] = asking(
+                " ".join(request), self["src"], self["sni"], self["alpn"], self["headers"],
+                self["proxied"],
+            )
+        except ValueError as wrong:
+            raise usage.UsageError(str(wrong)) from None
+
+
 class Options(usage.Options):
     """The options of C{lbtwist}."""
 
@@ -48,6 +113,7 @@ class Options(usage.Options):
     subCommands = [
         ["check", None, CheckOptions, "Check a configuration file."],
         ["doctor", None, DoctorOptions, "Check the machine for a configuration."],
+        ["explain", None, ExplainOptions, "Say where a request goes, and why."],
     ]
 
     def opt_version(self) -> None:
@@ -71,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.subCommand == "doctor":
         return _doctor(options.subOptions["config"], bool(options.subOptions["json"]))
+    if options.subCommand == "explain":
+        return _explain(options.subOptions)
     if options.subCommand != "check":
         print(options)
         return 2
@@ -89,5 +157,20 @@ def _doctor(path: str, asObjects: bool) -> int:
         print(broken, file=sys.stderr)
         return 1
     items = diagnose(config, Facts())
-    print(asJSON(items) if asObjects else asText(items))
+    print(asJSON(items) if asObjects else diagnosis(items))
     return int(any(item.state == "missing" for item in items))
+
+
+def _explain(options: Any) -> int:
+    registry = installed()
+    try:
+        config, _ = load(options["config"], registry)
+        # Its clock stands still, and nothing of it is started.
+        balancer = build(config, registry, Clock())
+        assumeUp(balancer)
+        explanation = explain(balancer, options["asked"], options["frontend"])
+    except (ConfigError, LookupError) as wrong:
+        print(wrong.args[0] if isinstance(wrong, LookupError) else wrong, file=sys.stderr)
+        return 1
+    print(explanation.asJSON() if options["json"] else asText(explanation))
+    return 0

@@ -55,6 +55,10 @@ class NotResolved(BalancerError):
     """A name has no address, or nobody said which."""
 
 
+class NoNameServer(NotResolved):
+    """Nobody answers who could know a name."""
+
+
 @attr.frozen
 class Answer:
     """
@@ -249,7 +253,7 @@ class Resolver:
             except DomainError as failed:
                 raise NotResolved(f"a name server answered {type(failed).__name__}") from None
             except TimeoutError:
-                raise NotResolved("no name server answers") from None
+                raise NoNameServer("no name server answers") from None
             finally:
                 lease.end(client)
 

@@ -111,5 +111,16 @@ class ConfigError(BalancerError):
         self.problems = problems
 
 
+class Undecided(BalancerError):
+    """
+    A rule cannot decide, by no fault in itself: what it asks does not answer, for one. It
+    says why, for the log, which has no traceback of it.
+    """
+
+
+class NothingSeen(BalancerError):
+    """What was waited for has not come, or nobody can wait for it; it says why."""
+
+
 class StartError(BalancerError):
     """The balancer cannot start: an address in use, a privilege missing."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attr
 from twisted.logger import Logger
@@ -197,6 +197,7 @@ class Exchange:
     @ivar pool: the pool chosen, or L{None}.
     @ivar server: the server it has a slot of, or had when it ended.
     @ivar tried: servers that failed before a byte was sent, never chosen again.
+    @ivar freeAt: the exchange before it on its connection had ended; 0.0 for the first.
     @ivar startedAt: the first byte of the request.
     @ivar requestAt: the request head was complete.
     @ivar assignedAt: a server was chosen; the wait in the queue is over.
@@ -206,12 +207,21 @@ class Exchange:
     @ivar bytesIn: bytes read from the client, heads among them.
     @ivar bytesOut: bytes written to the client, heads among them.
     @ivar retries: how many more connects were tried after the first.
+    @ivar source: host and port of our side of the connection to the server, where the log
+        asks for it; L{None} otherwise.
     @ivar ahead: how many waited before it in the queues of the server, the pool.
     @ivar captures: text that rules have captured for the log, by C{"request"} and
         C{"response"} and by name; L{None} for nothing.
     @ivar vars: what rules keep for each other; L{None} for nothing.
     @ivar settings: what rules have set for this exchange alone, by the name of the
         option, such as C{timeout_tunnel}; C{log} is L{False} where no line is wanted.
+    @ivar rewrites: what request rules have left to be done with the response, each an
+        L{lbtwist.interfaces.IResponseRule}, the first to be asked first and before all
+        response rules; L{None} for nothing.
+    @ivar clientHost: C{Host} as the client has sent it, where a rule has set another;
+        L{None} where none has.
+    @cvar rehearsal: whether rules and balancers are asked only to hear what they would
+        say: nothing may be counted, kept or moved on its account.
     @ivar rule: the L{lbtwist.rules.rulebook.Rule} that has decided, if one has.
     @ivar passthrough: why its bytes are not parsed any more, in F5's words.
     @ivar reason: a readable sentence for what went wrong, never shown to a peer.
@@ -223,7 +233,10 @@ class Exchange:
         "connectedAt", "respondedAt", "finishedAt", "bytesIn", "bytesOut", "retries",
         "redispatched", "reused", "ahead", "observers", "vars", "reason", "requestId",
         "captures", "holding", "passthrough", "rule", "settings",
+        "rewrites", "clientHost", "freeAt", "source",
     )  # fmt: skip
+
+    rehearsal: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -244,7 +257,7 @@ class Exchange:
         self.status = 0
         self.stage = "R"
         self.cause = ""
-        self.requestAt = self.assignedAt = self.connectedAt = 0.0
+        self.requestAt = self.assignedAt = self.connectedAt = self.freeAt = 0.0
         self.respondedAt = self.finishedAt = 0.0
         self.bytesIn = self.bytesOut = self.retries = 0
         self.redispatched = self.reused = self.holding = False
@@ -252,6 +265,9 @@ class Exchange:
         self.vars: dict[str, str] | None = None
         self.settings: dict[str, Any] | None = None
         self.captures: dict[str, dict[str, str]] | None = None
+        self.rewrites: tuple[Any, ...] | None = None
+        self.source: tuple[str, int] | None = None
+        self.clientHost: bytes | None = None
         self.rule: Any = None
         self.reason = self.requestId = self.passthrough = ""
 
@@ -277,3 +293,11 @@ class Exchange:
                 log.failure("an observer of exchanges failed: {observer!r}", observer=observer)
         if self.holding:
             self.pool.release(self)
+
+
+class Rehearsal(Exchange):
+    """An exchange that does not take place; see L{Exchange.rehearsal}."""
+
+    __slots__ = ()
+
+    rehearsal = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -22,14 +22,15 @@ from lbtwist.deadlines import Deadlines
 from lbtwist.exchange import Cause, Connection, Exchange, TLSInfo
 from lbtwist.http.deciding import Deciding
 from lbtwist.http.front import HTTPFront, Shared
+from lbtwist.http.terminating import Terminating
 from lbtwist.net.addresses import pair
 from lbtwist.net.tcp import Accepted, Listener
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Allow, Refuse, UsePool
-from lbtwist.rules.rulebook import NO_RULES, Rulebook, Rules
+from lbtwist.rules.rulebook import NO_RULES, Record, Rule, Rulebook, Rules, called
 from lbtwist.rules.tables import Concurrency
 from lbtwist.stats import FrontendTraffic
-from lbtwist.tunnel import Session, Timeouts
+from lbtwist.tunnel import MAX_EARLY, Session, Timeouts
 
 _log = Logger()
 
@@ -37,8 +38,8 @@ _log = Logger()
 @implementer(IHalfCloseableProtocol)
 class Admission:
     """
-    A connection whose connection rules are being asked: until they have decided, nothing
-    is read from it.
+    A connection whose connection rules are being asked: until they have decided, what
+    comes is kept, within a bound.
     """
 
     __slots__ = (
@@ -67,14 +68,15 @@ class Admission:
 
     def makeConnection(self, transport: Any) -> None:
         self._transport = transport
-        self._ask(self._rules.ask)
+        self._ask()
 
     def dataReceived(self, data: bytes) -> None:
         if self._next is not None:
             self._next.dataReceived(data)
-        else:
-            # It had been read before: there is no more of it than a handshake leaves.
-            self._early += data
+            return
+        self._early += data
+        if len(self._early) >= MAX_EARLY:
+            self._transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
         self._ended = True
@@ -94,12 +96,19 @@ class Admission:
         self._end(cause, "ended while its rules were asked")
         self._transport.abortConnection()
 
-    def _ask(self, ask: Callable[[Exchange], Any]) -> None:
+    def _ask(self, after: Rule | None = None) -> None:
+        """@param after: the rules that come after this one are asked."""
+        watch = self._inbound.watch
         try:
-            decision = ask(self._exchange)
+            if watch is not None:
+                record = watch.connectionAsked(self._exchange)
+                decision = self._rules.recorded(self._exchange, record, after)
+            elif after is None:
+                decision = self._rules.ask(self._exchange)
+            else:
+                decision = self._rules.after(after)(self._exchange)
         except Exception as error:
-            rule = self._rules.named(error)
-            _log.failure("the rule {rule!r} has failed", rule=rule and rule.text)
+            _log.failure("{rule} has failed", rule=called(self._rules.named(error)))
             self._refuse(Cause.INTERNAL, "close", "a rule has failed")
             return
         self._decided(decision)
@@ -131,10 +140,10 @@ class Admission:
         inbound.admitted(self, protocol)
         transport.protocol = protocol
         protocol.makeConnection(transport)
-        if self._waitsFor is not None:
-            self._waitsFor = None
-            transport.resumeProducing()
+        self._waitsFor = None
         early, self._early = self._early, b""
+        if len(early) >= MAX_EARLY and transport.connected and not self._ended:
+            transport.resumeProducing()
         if early and transport.connected:
             protocol.dataReceived(early)
         if self._ended and transport.connected:
@@ -142,20 +151,23 @@ class Admission:
 
     def _wait(self, deferred: Deferred[Any]) -> None:
         self._waitsFor = deferred
-        self._transport.pauseProducing()
 
         def decided(decision: Any) -> None:
             if self._waitsFor is not deferred:
                 return
-            if decision is None and self._exchange.rule is not None:
-                self._ask(self._rules.after(self._exchange.rule))
+            rule = self._exchange.rule
+            watch = self._inbound.watch
+            if watch is not None:
+                watch.connectionWaited(self._exchange, self._rules, rule, decision)
+            if decision is None and rule is not None:
+                self._ask(rule)
             else:
                 self._decided(decision)
 
         def failed(failure: Failure) -> None:
             if self._waitsFor is deferred:
-                rule = self._exchange.rule
-                _log.failure("the rule {rule!r} has failed", failure, rule=rule and rule.text)
+                rule = called(self._exchange.rule)
+                _log.failure("{rule} has failed", failure, rule=rule)
                 self._refuse(Cause.INTERNAL, "close", "a rule has failed")
 
         deferred.addCallback(decided)
@@ -181,6 +193,21 @@ class Admission:
             exchange.reason = reason
             exchange.finish(cause, self._inbound.seconds())
             self._inbound.connectionEnded(self)
+
+
+class Watch(Protocol):
+    """Is told of the connections and sessions of a frontend; raises nothing."""
+
+    def connectionAsked(self, exchange: Exchange) -> Record:
+        """@return: what is told of the connection rules of a connection."""
+
+    def connectionWaited(
+        self, exchange: Exchange, book: Rulebook, rule: Rule, decision: Any
+    ) -> object:
+        """What a rule has decided that was waited for."""
+
+    def sessionBegan(self, exchange: Exchange, pool: Pool) -> object:
+        """A session in C{mode = tcp}: the rules have decided, a server is chosen next."""
 
 
 class Process:
@@ -216,6 +243,11 @@ class Inbound:
     @ivar rules: what is asked of its connections and exchanges.
     @ivar shared: what its connections share; only in C{mode = http}.
     @ivar idle: called when the last connection has ended.
+    @ivar observers: what its exchanges are told to when they end.
+    @ivar watch: is told of its connections and sessions while somebody waits for one;
+        see L{lbtwist.explaining.watched}. L{None} tells nobody.
+    @ivar draining: whether every connection ends as soon as it can.
+    @ivar sessions: what goes to no server of a pool and can be aborted.
     """
 
     def __init__(
@@ -228,6 +260,7 @@ class Inbound:
         newRequestId: Callable[[], str],
         rules: Rules = NO_RULES,
         pools: Mapping[str, Pool] = MappingProxyType({}),
+        terminating: Terminating | None = None,
     ) -> None:
         """
         @param pool: where its exchanges go, unless a rule says otherwise.
@@ -242,10 +275,13 @@ class Inbound:
         self.leaving: dict[int, set[tuple[Concurrency, str]]] = {}
         self.listeners: list[Listener] = []
         self.idle: Callable[[], object] | None = None
+        self.draining = False
+        self.sessions: set[Any] = set()
         self._deadlines = deadlines
         self.pool = pool
         self.pools = pools
-        self._observers = tuple(observers)
+        self.observers = tuple(observers)
+        self.watch: Watch | None = None
         self.deadlines = deadlines
         self.seconds = deadlines.seconds
         self._trusted = config.trusted_proxies
@@ -259,8 +295,8 @@ class Inbound:
             ):
                 deciding = Deciding(rules.request, rules.response, pools, deadlines)
             self.shared = Shared(
-                config, self, deadlines, pool, self._observers,
-                newRequestId if config.request_id_header else None, deciding,
+                config, self, deadlines, pool, self.observers,
+                newRequestId if config.request_id_header else None, deciding, terminating,
             )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -332,7 +368,7 @@ class Inbound:
     def refuse(self, arrival: Arrival, cause: str, reason: str) -> None:
         """It will never be one: say so in the log."""
         connection = self._connection(arrival, None, 0.0)
-        exchange = Exchange(connection, self, self._observers, connection.acceptedAt)
+        exchange = Exchange(connection, self, self.observers, connection.acceptedAt)
         exchange.reason = reason
         exchange.finish(cause, self.seconds())
         self.connectionEnded(arrival)
@@ -355,6 +391,8 @@ class Inbound:
             return HTTPFront(self.shared, connection, pool, kept)
         exchange = exchange or self.newExchange(connection)
         assert pool is not None
+        if self.watch is not None:
+            self.watch.sessionBegan(exchange, pool)
         session: Session
         session = Session(
             exchange, pool, self._deadlines, Timeouts.of(self.config, pool.config),
@@ -365,7 +403,7 @@ class Inbound:
     def newExchange(self, connection: Connection) -> Exchange:
         """@return: the exchange of a connection as a whole."""
         started = connection.readyAt or connection.acceptedAt
-        return Exchange(connection, self, self._observers, started)
+        return Exchange(connection, self, self.observers, started)
 
     def admitted(self, admission: Admission, protocol: Any) -> None:
         """The rules let a connection go on."""
@@ -410,6 +448,7 @@ class Inbound:
 
     def drain(self) -> None:
         """Let every connection come to its end as soon as its protocol allows."""
+        self.draining = True
         for protocol in list(self.connections):
             protocol.drain()
 

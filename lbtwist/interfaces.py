@@ -68,7 +68,8 @@ class IRequestRule(Interface):
         """
         May change the request.
 
-        @param exchange: its C{request} is the head; nothing of it was sent yet.
+        @param exchange: its C{request} is the head; nothing of it was sent yet. Where its
+            C{rehearsal} is true it is asked only to be explained: count and keep nothing.
         @return: as of L{IConnectionRule}.
         """
 
@@ -112,7 +113,7 @@ class IBalancer(Interface):
     Chooses a server.
 
     A balancer that also provides L{IExchangeObserver} is told of every exchange
-    of its pool.
+    of its pool; one that provides L{IForeseeing} can be explained.
     """
 
     def choose(servers, exchange):  # type: ignore[no-untyped-def]
@@ -124,6 +125,20 @@ class IBalancer(Interface):
         @param exchange: the L{lbtwist.exchange.Exchange}; in C{mode = tcp} its
             C{request} is L{None}.
         @return: one of the servers.
+        """
+
+
+class IForeseeing(Interface):
+    """What a balancer may also provide: it can say what it would choose."""
+
+    def foresee(servers, exchange):  # type: ignore[no-untyped-def]
+        """
+        What C{choose} would do now, for the same servers, and why. Changes nothing: the
+        next C{choose} chooses as if this had not been asked.
+
+        @param servers: as for L{IBalancer}, but it may be another tuple each time.
+        @param exchange: may be a rehearsal, see L{lbtwist.exchange.Exchange}.
+        @return: a L{lbtwist.server.Forecast}.
         """
 
 
@@ -152,6 +167,24 @@ class ILoadBalancer(Interface):
         """
         @return: the running L{lbtwist.service.Frontend}.
         @raise KeyError: if there is none.
+        """
+
+    def explainNext(frontend, matches, limit):  # type: ignore[no-untyped-def]
+        """
+        Have a real exchange explained. What is not matched is not slowed down but by
+        C{matches}, and nothing is while nobody waits.
+
+        @param frontend: the name of one.
+        @param matches: is asked of each L{lbtwist.exchange.Exchange} when its rules are
+            about to be asked, and of those for which they are not when they have ended;
+            every one matches by default.
+        @param limit: seconds to wait, 60 by default; an exchange that has not ended by
+            then is explained as far as it has come.
+        @return: a Deferred of an L{lbtwist.explaining.Explanation}. It fails with
+            L{lbtwist.errors.NothingSeen} if none has come, if too many are waiting
+            already, or when the balancer stops; and with what C{matches} has raised.
+            It may be cancelled.
+        @raise KeyError: if there is no such frontend.
         """
 
     def drain(grace):  # type: ignore[no-untyped-def]

@@ -12,6 +12,7 @@ from typing import Any
 
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.exchange import Exchange
+from lbtwist.net.addresses import pair
 from lbtwist.net.tcp import Outgoing
 from lbtwist.net.tls import TLSOutgoing
 from lbtwist.server import Server
@@ -33,6 +34,14 @@ def outgoing(
     if server.origin is not None:
         transport.prepare = server.origin.prepare(exchange)
     return transport
+
+
+def sourceOf(transport: Any) -> tuple[str, int] | None:
+    """@return: host and port of our side of a connection; L{None} where it is gone."""
+    try:
+        return pair(transport.socket.family, transport.socket.getsockname())
+    except OSError:
+        return None
 
 
 class Attempt(Timed):

@@ -12,14 +12,17 @@ import errno
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+import attr
+
 from lbtwist.config.model import PoolConfig
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.exchange import Cause, Exchange, Stage
+from lbtwist.interfaces import IForeseeing
 from lbtwist.net.handshake import HandshakeFailed
-from lbtwist.outbound import Attempt
+from lbtwist.outbound import Attempt, sourceOf
 from lbtwist.reuse import Reuse
 from lbtwist.rules.rulebook import NO_RULES
-from lbtwist.server import Server
+from lbtwist.server import Forecast, Server
 from lbtwist.stats import PoolTraffic
 
 PAUSE = 1.0
@@ -118,6 +121,8 @@ class Connecting(Timed):
         waiting = self._waiting
         waiting.place = None
         waiting.exchange.connectedAt = self._pool.seconds()
+        if self._pool.tellsSource:
+            waiting.exchange.source = sourceOf(protocol.transport)
         self._server.traffic.connects += 1
         waiting.serverReady(protocol)
 
@@ -130,6 +135,15 @@ class Connecting(Timed):
         self._pool.connectFailed(self._waiting, self._server, failed, self)
 
 
+def _wanted(servers: Iterable[Server], settings: dict[str, Any]) -> Server | None:
+    """@return: the one that a rule has named, if it is among them."""
+    wanted = settings.get("server")
+    for server in servers if wanted else ():
+        if server.name == wanted:
+            return server
+    return None
+
+
 class Pool:
     """
     The servers of one pool and who waits for them.
@@ -137,6 +151,7 @@ class Pool:
     @ivar servers: all of them, in written order.
     @ivar active: exchanges that hold a slot of a server.
     @ivar usable: those that new clients may be sent to.
+    @ivar tellsSource: whether exchanges are told from where their server is connected to.
     @ivar rules: what is asked of exchanges on their way through it.
     """
 
@@ -159,6 +174,7 @@ class Pool:
         self.active = 0
         self.traffic = PoolTraffic()
         self.rules = NO_RULES
+        self.tellsSource = False
         self.usable: tuple[Server, ...] = ()
         self._weights: tuple[int, ...] = ()
         self._members: frozenset[Server] = frozenset()
@@ -243,21 +259,38 @@ class Pool:
         """
         servers = self.usable
         if self._full or exchange.tried:
-            tried = exchange.tried
-            servers = tuple(s for s in servers if not s.full and s not in tried)
-            if len(servers) == len(self.usable):
-                servers = self.usable
+            servers = self._free(exchange)
         if not servers:
             return None
-        settings = exchange.settings
-        if settings is not None:
-            # A rule has named one.
-            wanted = settings.get("server")
-            for server in servers if wanted else ():
-                if server.name == wanted:
-                    return server
+        if exchange.settings is not None:
+            wanted = _wanted(servers, exchange.settings)
+            if wanted is not None:
+                return wanted
         chosen: Server = self.balancer.choose(servers, exchange)
         return chosen
+
+    def foresee(self, exchange: Exchange) -> Forecast:
+        """
+        What L{choose} would do now, with nothing changed by it.
+
+        @return: of the servers that an exchange may be sent to now.
+        """
+        servers = self._free(exchange)
+        if not servers:
+            return Forecast()
+        forecast: Forecast | None = None
+        if IForeseeing.providedBy(self.balancer):
+            forecast = self.balancer.foresee(servers, exchange)
+        elif len(servers) == 1:
+            forecast = Forecast(servers[0])
+        found = forecast or Forecast(None, {}, "", "which one, its balancer does not foresee")
+        wanted = _wanted(servers, exchange.settings or {})
+        return found if wanted is None else attr.evolve(found, chosen=wanted, why="by a rule")
+
+    def _free(self, exchange: Exchange) -> tuple[Server, ...]:
+        tried = exchange.tried
+        servers = tuple(s for s in self.usable if not s.full and s not in tried)
+        return self.usable if len(servers) == len(self.usable) else servers
 
     # inside
 
@@ -274,6 +307,8 @@ class Pool:
         if protocol is not None:
             exchange.connectedAt = now
             exchange.reused = True
+            if self.tellsSource:
+                exchange.source = sourceOf(protocol.transport)
             waiting.serverReady(protocol)
         else:
             self._open(server, waiting)

@@ -57,7 +57,8 @@ class Extension:
     @ivar waits: whether a verb may give a Deferred or a coroutine; it takes the options
         of L{lbtwist.config.model.RuleOptions} then.
     @ivar decides: whether a verb decides each time it is asked, so that no rule after it
-        can be reached where it has no condition.
+        can be reached where it has no condition. Where that depends on its options, these
+        have an attribute C{decides} of their own.
     """
 
     makes: InterfaceClass
@@ -94,11 +95,15 @@ class Registry:
         return self._parts[makes][name]
 
 
-def installed() -> Registry:
-    """Everything that is installed with this Python."""
+def installed(*own: Any) -> Registry:
+    """
+    Everything that is installed with this Python.
+
+    @param own: parts that are not; they replace those of their names.
+    """
     import lbtwist.plugins
 
-    found = list(getPlugins(IExtension))
+    found = [*own, *getPlugins(IExtension)]
     found += getPlugins(IExtension, lbtwist.plugins)
     for entry in entry_points(group="lbtwist.plugins"):
         part = entry.load()

@@ -6,7 +6,7 @@ it has to do; no I/O, and no opinion about who is sent to it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attr
@@ -34,6 +34,24 @@ class Endpoint:
             return f"unix:{self.address}"
         host, port = self.address[:2]
         return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
+
+
+@attr.frozen(eq=False)
+class Forecast:
+    """
+    What a balancer would choose, and why.
+
+    @ivar chosen: L{None} if there is no server, or the balancer does not know.
+    @ivar scores: what it goes by, for servers of which it knows it.
+    @ivar meaning: what the scores are, such as C{(active + 1) / weight, least first};
+        C{""} without any.
+    @ivar why: further words, such as what is hashed.
+    """
+
+    chosen: Server | None = None
+    scores: Mapping[Server, float] = attr.field(factory=dict)
+    meaning: str = ""
+    why: str = ""
 
 
 @attr.define(eq=False)

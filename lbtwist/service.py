@@ -8,7 +8,7 @@ gives its privileges up; nothing is accepted before C{startService}.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
@@ -18,15 +18,17 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from lbtwist.accesslog import Logs
 from lbtwist.config.model import Config
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
 from lbtwist.discovery import Names
 from lbtwist.errors import StartError
-from lbtwist.exchange import Cause
+from lbtwist.exchange import Cause, Exchange
+from lbtwist.explaining.explanation import Explanation
+from lbtwist.explaining.watched import Watchers
 from lbtwist.inbound import Inbound, Process, listenerFor
 from lbtwist.interfaces import ILoadBalancer
+from lbtwist.logwriter import Logs
 from lbtwist.monitor import Monitor
 from lbtwist.net.addresses import listen
 from lbtwist.net.certificates import ServerTLS
@@ -83,6 +85,10 @@ class Sections:
             self._log.error("{problem}", problem=problem)
         elif section.generation != generation:
             self._log.info("[tls {name}]: its files were read again", name=section.config.name)
+
+    def find(self, name: str) -> ServerTLS | None:
+        """@return: a section whose files are open, L{None} if they are not."""
+        return self._opened.get(name)
 
     def close(self) -> None:
         """Look at files no more."""
@@ -190,6 +196,7 @@ class LoadBalancer(Service):
         self._demos = dict(demos)
         self._logs = logs
         self._sections = Sections(config, reactor)
+        self._watchers = Watchers(reactor)
         self._opened = False
         self._draining: list[tuple[Deferred[None], Any]] = []
 
@@ -198,6 +205,18 @@ class LoadBalancer(Service):
 
     def frontend(self, name: str) -> Frontend:
         return self.frontends[name]
+
+    def explainNext(
+        self,
+        frontend: str,
+        matches: Callable[[Exchange], bool] = lambda exchange: True,
+        limit: float = 60.0,
+    ) -> Deferred[Explanation]:
+        return self._watchers.next(self.frontends[frontend].inbound, matches, limit)
+
+    def tls(self, name: str) -> ServerTLS | None:
+        """@return: a C{[tls]} section whose files are open, L{None} if they are not."""
+        return self._sections.find(name)
 
     def privilegedStartService(self) -> None:
         """
@@ -282,16 +301,21 @@ class LoadBalancer(Service):
 
     def abort(self) -> None:
         """End everything that still runs, at once."""
-        for pool in self.pools.values():
-            for server in pool.servers:
-                for session in list(server.sessions):
-                    session.abortSession(Cause.KILLED)
+        self._abortSessions()
         for frontend in self.frontends.values():
             for protocol in list(frontend.inbound.connections):
                 protocol.abortSession(Cause.KILLED)
 
+    def _abortSessions(self) -> None:
+        servers = [server for pool in self.pools.values() for server in pool.servers]
+        inbounds = [frontend.inbound for frontend in self.frontends.values()]
+        for sessions in [*(one.sessions for one in servers), *(one.sessions for one in inbounds)]:
+            for session in list(sessions):
+                session.abortSession(Cause.KILLED)
+
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        self._watchers.stop()
         stopped = self.drain(self.config.settings.grace_period)
         stopped.addCallback(lambda _: self._end())
         return stopped
@@ -299,6 +323,8 @@ class LoadBalancer(Service):
     def _end(self) -> Deferred[None]:
         self._monitor.stop()
         self._names.stop()
+        # Servers whose clients have gone on without them may still be there.
+        self._abortSessions()
         for pool in self.pools.values():
             for server in pool.servers:
                 pool.reuse.drop(server)

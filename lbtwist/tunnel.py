@@ -220,13 +220,16 @@ class Tunnel(Timed):
         exchange = self.exchange
         assert exchange.server is not None
         exchange.server.sessions.add(self)
-        for side, early in ((self.client, fromClient), (self.server, fromServer)):
-            other = side.other
-            assert other is not None
+        for side in (self.client, self.server):
+            assert side.other is not None
             side.transport.protocol = side
-            other.transport.registerProducer(side, True)
-            if early and not other.lost:
+            side.other.transport.registerProducer(side, True)
+        for side, early in ((self.client, fromClient), (self.server, fromServer)):
+            if early and side.other is not None and not side.other.lost:
                 side.dataReceived(early)
+        if self.client.other is None:
+            # Whoever watches it has ended it.
+            return
         self._arm()
         for side in (self.client, self.server):
             if not side.ended and not side.lost and not side.transport.reading:
@@ -303,14 +306,12 @@ class Tunnel(Timed):
 
     def release(self) -> None:
         """
-        End here, in good order, and leave the client's connection to whoever had it
-        before; the server's is closed when it has taken what it was sent.
+        End here, in good order, and leave both connections to who has asked for it:
+        whoever is their protocol then is told of them.
         """
-        self.client.transport.unregisterProducer()
-        server = self.server
-        server.transport.unregisterProducer()
-        server.transport.protocol = _Over()
-        server.transport.loseConnection()
+        for side in (self.client, self.server):
+            side.endSplice()
+            side.transport.unregisterProducer()
         self._ended = _nothing
         self.cause = Cause.DONE
         self._finish()
@@ -333,23 +334,6 @@ class Tunnel(Timed):
 
 def _nothing() -> None:
     """What is to be done when a client's connection goes on."""
-
-
-@implementer(IHalfCloseableProtocol)
-class _Over:
-    """The protocol of a server whose tunnel is over, and that is being closed."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Nobody waits for it any more."""
-
-    def readConnectionLost(self) -> None:
-        """It is being closed anyway."""
-
-    def writeConnectionLost(self) -> None:
-        """As it should."""
-
-    def connectionLost(self, reason: Failure) -> None:
-        """As it should."""
 
 
 @implementer(IHalfCloseableProtocol)

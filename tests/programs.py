@@ -20,6 +20,7 @@ PACKAGES = {
     "nft": "nftables",
     "nginx": "nginx",
     "openssl": "openssl",
+    "squid": "squid",
     "wrk": "wrk",
 }
 

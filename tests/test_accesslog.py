@@ -18,11 +18,13 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
-from lbtwist import accesslog
-from lbtwist.accesslog import BATCH, CAPACITY, AccessLog, Logs, Writer, formatter
-from lbtwist.errors import StartError
-from lbtwist.exchange import Cause, Connection, Exchange, Stage
+from lbtwist import logwriter
+from lbtwist.accesslog import AccessLog, formatter
+from lbtwist.errors import Position, StartError
+from lbtwist.exchange import Cause, Connection, Exchange, Stage, TLSInfo
 from lbtwist.interfaces import IExchangeObserver
+from lbtwist.logvalues import dates
+from lbtwist.logwriter import BATCH, CAPACITY, Logs, Writer
 from lbtwist.sansio.http1 import RequestHead
 
 # 2009-02-06 12:14:14.655 in Paris, one hour before UTC, at 5000.0 of the clock.
@@ -196,7 +198,7 @@ HTTP = [
         id="second server without a retry",
     ),
     pytest.param(
-        {"tls": object()},
+        {"tls": TLSInfo(version="TLSv1.3")},
         "10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in~ static/srv1 10/0/30/69/109"
         ' 200 2750 - - ---- 1/1/1/1/0 0/0 "GET /index.html HTTP/1.1"',
         id="TLS",
@@ -240,7 +242,7 @@ TCP = [
     ),
     pytest.param(
         {**SESSION, "accepted": -25, "assigned": 100, "connected": 130, "finished": 5000,
-         "tls": object(), "ahead": (2, 0)},
+         "tls": TLSInfo(version="TLSv1.3"), "ahead": (2, 0)},
         "10.0.1.2:33317 [06/Feb/2009:12:14:14.630] http-in~ static/srv1 100/30/5025 2750"
         " -- 1/1/1/1/0 2/0",
         id="date and total count from the accept, the queue from after the handshake",
@@ -275,18 +277,18 @@ def test_http(story, line):
 
 @pytest.mark.parametrize(("story", "line"), TCP)
 def test_tcp(story, line):
-    assert written(ended(**story), "tcp") == line
+    assert written(ended(**story), "tcp", "tcp") == line
 
 
 def test_autoIsTheFormatOfTheMode():
     exchange = ended()
     assert written(exchange, "auto", "http") == written(exchange, "http")
-    assert written(exchange, "auto", "tcp") == written(exchange, "tcp")
+    assert written(exchange, "auto", "tcp") == written(exchange, "tcp", "tcp")
 
 
 def test_unknownFormat():
-    with pytest.raises(ValueError, match="'clf'"):
-        written(ended(), "clf")
+    with pytest.raises(ValueError, match="'clff'"):
+        written(ended(), "clff")
 
 
 @pytest.mark.parametrize(
@@ -407,18 +409,22 @@ class TestDates:
         assert self.dates(range(300)) == seconds
         assert self.dates([*range(300), 0])[-1] == seconds[0]
 
-    def test_aSecondIsRenderedOnceAndNotKeptForEver(self, monkeypatch):
+    def test_aSecondIsRenderedOnceAndNotKeptForEver(self):
         rendered = []
 
         def render(second):
             rendered.append(second)
             return f"{second}.", ""
 
-        monkeypatch.setattr(accesslog, "_commonDate", render)
-        self.dates([0, 0.1, 1, 0.2, 1.1])
+        def ask(offsets):
+            rendered.clear()
+            date = dates(lambda: STARTED, lambda: 1233918854.655, render)
+            return [date(STARTED + at) for at in offsets]
+
+        assert ask([0, 0.1])[1] == "1233918854.755"
+        ask([0, 0.1, 1, 0.2, 1.1])
         assert rendered == [1233918854, 1233918855]
-        rendered.clear()
-        self.dates([*range(1000), 0])
+        ask([*range(1000), 0])
         assert len(rendered) == 1001
 
     def test_summerTimeBegins(self):
@@ -436,7 +442,11 @@ class TestDates:
 
 
 def test_json():
-    exchange = ended(requestId="5f0c", reason="all is well", ahead=(1, 2), retries=1)
+    rule = SimpleNamespace(where=Position("lb.ini", 7, 5))
+    exchange = ended(
+        requestId="5f0c", reason="all is well", ahead=(1, 2), retries=1, passthrough="Connect",
+        rule=rule,
+    )  # fmt: skip
     line = written(exchange, "json")
     assert "\n" not in line
     assert json.loads(line) == {
@@ -459,13 +469,18 @@ def test_json():
         "connections": {"process": 1, "frontend": 1, "pool": 1, "server": 1},
         "queue": {"server": 1, "pool": 2},
         "request_id": "5f0c",
+        "passthrough": "Connect",
+        "rule": "lb.ini:7",
         "reason": "all is well",
     }
 
 
 def test_jsonHasNullForWhatWasNotReached():
     found = json.loads(written(ended("c", "R", **UNREAD, status=0, finished=7), "json"))
-    for key in ("pool", "server", "method", "target", "version", "status", "request_id", "reason"):
+    for key in (
+        "pool", "server", "method", "target", "version", "status", "request_id", "passthrough",
+        "rule", "reason",
+    ):  # fmt: skip
         assert found[key] is None
     assert found["timers"] == {"TR": None, "Tw": None, "Tc": None, "Tr": None, "Ta": 7}
     assert found["connections"] == {"process": 1, "frontend": 1, "pool": None, "server": None}
@@ -519,7 +534,7 @@ class Pipe:
         """@return: what comes while the clock ticks, until nothing comes."""
         pieces = [self.read()]
         while pieces[-1]:
-            clock.advance(accesslog.TICK)
+            clock.advance(logwriter.TICK)
             pieces.append(self.read())
         return "".join(pieces)
 
@@ -559,12 +574,12 @@ def test_linesAreWrittenOncePerTick(clock, pipe, writer):
     writer.write("two")
     assert pipe.read() == ""
     assert len(clock.getDelayedCalls()) == 1
-    assert 0 < accesslog.TICK <= 0.1
-    clock.advance(accesslog.TICK)
+    assert 0 < logwriter.TICK <= 0.1
+    clock.advance(logwriter.TICK)
     assert pipe.read() == "one\ntwo\n"
     assert clock.getDelayedCalls() == []
     writer.write("three")
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
     assert pipe.read() == "three\n"
 
 
@@ -586,8 +601,8 @@ def test_whatAPipeDoesNotTakeIsKept(clock, pipe, writer, events):
     lines = [f"{number:099d}" for number in range(300)]
     for line in lines:
         writer.write(line)
-    clock.advance(accesslog.TICK)
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
+    clock.advance(logwriter.TICK)
     assert pipe.readWith(clock) == "".join(f"{line}\n" for line in lines)
     assert writer.dropped == 0
     assert events == []
@@ -596,7 +611,7 @@ def test_whatAPipeDoesNotTakeIsKept(clock, pipe, writer, events):
 def test_theOrderIsKeptWhileAPipeIsFull(clock, pipe, writer):
     for number in range(300):
         writer.write(f"{number:099d}")
-        clock.advance(accesslog.TICK)
+        clock.advance(logwriter.TICK)
     found = pipe.readWith(clock)
     assert [int(line) for line in found.split()] == list(range(300))
 
@@ -614,7 +629,7 @@ def test_beyondTheBoundLinesAreDroppedAndCounted(clock, pipe, writer, events):
         f"access log {pipe.path} is written again; 4 lines were dropped so far"
     ]
     writer.write("and on")
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
     assert pipe.read() == "and on\n"
     assert len(events) == 2
 
@@ -635,15 +650,15 @@ def test_closeWhileLinesAreDropped(pipe, writer, events):
 def test_aReaderThatIsGoneAndComesBack(clock, pipe, writer, events):
     os.close(pipe.fd)
     writer.write("one")
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
     writer.write("two")
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
     assert told(events) == [
         f"access log {pipe.path} cannot be written, lines are kept for now: Broken pipe"
     ]
     pipe.listen()
     assert pipe.read() == ""
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
     assert pipe.read() == "one\ntwo\n"
     assert told(events)[1:] == [
         f"access log {pipe.path} is written again; 0 lines were dropped so far"
@@ -654,9 +669,9 @@ def test_aFullDisk(clock, events):
     writer = Writer(clock, "/dev/full")
     writer.open()
     writer.write("one")
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
     writer.write("two")
-    clock.advance(accesslog.TICK)
+    clock.advance(logwriter.TICK)
     writer.close()
     assert writer.dropped == 2
     assert told(events) == [
@@ -796,7 +811,7 @@ def test_standardOutputThatNobodyReadsStopsNothing(clock):
             assert os.get_blocking(1)
             while not found.endswith(b"\n"):
                 found += os.read(reader, 99999)
-                clock.advance(accesslog.TICK)
+                clock.advance(logwriter.TICK)
             writer.close()
     finally:
         signal.alarm(0)

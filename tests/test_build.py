@@ -187,8 +187,8 @@ def test_aBalancerThatObserves():
     with Balancer(text, "a") as balancer:
         chooser = balancer.running.pool("app").balancer
         inbound = balancer.running.frontend("www").inbound
-        assert chooser.exchangeFinished in inbound._observers
-        assert len(inbound._observers) == 2
+        assert chooser.exchangeFinished in inbound.observers
+        assert len(inbound.observers) == 2
         asks(balancer)
 
 

@@ -5,10 +5,16 @@ import re
 from pathlib import Path
 
 import pytest
+from heads import get
 from test_accesslog import SESSION, ended, paris, written  # noqa: F401
 
-from lbtwist import accesslog
-from lbtwist.exchange import Cause, Stage
+from lbtwist import logwriter
+from lbtwist.exchange import Cause, Stage, TLSInfo
+from lbtwist.logalias import ALIASES
+from lbtwist.logformat import FLAGS, TYPES, WORDS, LogFormat
+from lbtwist.logline import Surroundings, lineOf
+from lbtwist.rules.expression import Scope
+from lbtwist.rules.values import Stage as Asked
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "log.md").read_text()
 
@@ -91,7 +97,7 @@ def test_theTableTakesTheLineApart():
 
 
 def test_theLinesAreTrue():
-    story = {"tls": object(), "pool": "app", "counts": (3, 2, 1, 1)}
+    story = {"tls": TLSInfo(version="TLSv1.3"), "pool": "app", "counts": (3, 2, 1, 1)}
     exchange = ended(**story)
     exchange.frontend.name = "www"
     assert written(exchange) == blocks("text")[0]
@@ -104,11 +110,43 @@ def test_theSessionIsTrue():
         connected=0, finished=5007, bytesOut=212,
     )  # fmt: skip
     exchange.frontend.name = "db"
-    assert written(exchange, "tcp") == blocks("text")[1]
+    assert written(exchange, "tcp", "tcp") == blocks("text")[1]
 
 
 def test_theNumbersAreTrue():
     text = section("Files and pipes")
-    assert accesslog.TICK == 0.1 and "a tenth of a second" in text
-    assert accesslog.BATCH == 64 * 1024 and "64 KiB" in text
-    assert accesslog.CAPACITY == 16 * 1024 * 1024 and "16 MiB" in text
+    assert logwriter.TICK == 0.1 and "a tenth of a second" in text
+    assert logwriter.BATCH == 64 * 1024 and "64 KiB" in text
+    assert logwriter.CAPACITY == 16 * 1024 * 1024 and "16 MiB" in text
+
+
+def test_everyValueIsExplained():
+    """And where it is known, and whether it can be hexadecimal."""
+    rows = re.findall(r"^\| `%(\w+)` \| ([^|]*?) \| (.+) \|$", section("Your own format"), re.M)
+    assert {name: (where, meaning) for name, where, meaning in rows} == {
+        name: (
+            ", ".join(["http"] * alias.http + ["+X"] * bool(alias.hexadecimal)), alias.meaning
+        )
+        for name, alias in ALIASES.items()
+    }  # fmt: skip
+    assert len(rows) == len(ALIASES)
+
+
+def test_everyFlagAndTypeIsExplained():
+    text = section("Your own format")
+    assert all(f"%{{+{flag}}}" in text for flag in FLAGS)
+    assert all(f"`{kind}`" in text for kind in TYPES)
+
+
+def test_everyFormatIsExplained():
+    names = explained(section("Formats that have a name"))
+    assert sorted([*names, "auto"]) == sorted(WORDS)
+
+
+def test_theExampleOfJSONIsTrue():
+    text, expected = blocks("text")[2].splitlines()
+    exchange = ended()
+    exchange.request = get()
+    exchange.request.host = b"www.example"
+    made = lineOf(LogFormat.parse(text), Scope(Asked.LOG), Surroundings(float, float))
+    assert made(exchange) == expected

@@ -96,7 +96,7 @@ def letters(names):
 def test_everyLetterMeansOneThing():
     """HAProxy's manual, 8.5: they are what the log says."""
     assert sorted(letters(Cause)) == sorted("-CSPLRIDKcs")
-    assert sorted(letters(Stage)) == sorted("RQCHDL-")
+    assert sorted(letters(Stage)) == sorted("RTQCHDL-")
 
 
 def test_aConnectionDoesNotChange():

@@ -188,3 +188,19 @@ class TestTell:
         assert Tell("x").lines("192.0.2.1", 80, b"http", given) == (
             b"X-Forwarded-For: 192.0.2.1\r\n" + added
         )
+
+
+def test_changedWhereTheyStand():
+    fields = Fields(b"\nA: 1\r\nB: 2\r\na: 3\r\n")
+    fields.change(b"a", lambda value: None if value == b"1" else value + b"\r\nC: d ")
+    assert fields.items() == [(b"A", b"1"), (b"B", b"2"), (b"a", b"3  C: d")]
+    assert fields.block == b"\nA: 1\r\nB: 2\r\na: 3  C: d\r\n"
+
+
+def test_nothingIsChanged():
+    """The fields go on as they came."""
+    block = b"\nA:1\r\nB:  2\r\n"
+    fields = Fields(block)
+    fields.change(b"a", lambda value: None)
+    fields.change(b"c", lambda value: b"3")
+    assert fields.block is block

@@ -188,7 +188,7 @@ class TestTargetForms:
         "target", [b"a.example:443", b"192.0.2.1:80", b"[2001:db8::1]:443", b"a.example:0"]
     )
     def test_authorityFormIsForConnect(self, target):
-        head = request(b"CONNECT " + target + b" HTTP/1.1")
+        head = request(b"CONNECT " + target + b" HTTP/1.1", b"Host: " + target)
         assert (head.method, head.target, head.length) == (b"CONNECT", target, 0)
 
     @pytest.mark.parametrize(
@@ -206,7 +206,32 @@ class TestTargetForms:
     def test_connectHasNoBody(self, field):
         line = b"CONNECT a.example:443 HTTP/1.1"
         assert refusal(request, line, b"Host: a", field) == (400, "CONNECT with a body")
-        assert request(line, b"Host: a", b"Content-Length: 0").length == 0
+        assert request(line, b"Host: a.example", b"Content-Length: 0").length == 0
+
+    @pytest.mark.parametrize("host", [b"a.example:443", b"A.Example", b"a.example:"])
+    def test_connectAndHostAgree(self, host):
+        line = b"CONNECT a.example:443 HTTP/1.1"
+        assert request(line, b"Host: " + host).host == host.lower()
+
+    @pytest.mark.parametrize("host", [b"b.example:443", b"a.example:80", b"a"])
+    def test_connectThatDiffersFromHost(self, host):
+        line = b"CONNECT a.example:443 HTTP/1.1"
+        reason = "the target and the Host field differ"
+        assert refusal(request, line, b"Host: " + host) == (400, reason)
+
+    def test_connectNamesTheHostOfHTTP10(self):
+        head = request(b"CONNECT A.example:443 HTTP/1.0", b"X: y")
+        assert head.host == b"a.example:443"
+        assert head.fields.get(b"host") == b"A.example:443"
+
+    def test_connectInAnyCase(self):
+        line = b"ConneCT a.example:443 HTTP/1.1"
+        host = b"Host: a.example:443"
+        assert refusal(request, line, host)[0] == 400
+        head = request(line, host, anyCase=True)
+        assert (head.method, head.line) == (b"CONNECT", line)
+        # What has a path is some method of somebody's own.
+        assert request(b"connect /x HTTP/1.1", host, anyCase=True).method == b"connect"
 
     def test_asteriskFormIsForOptions(self):
         assert request(b"OPTIONS * HTTP/1.1").target == b"*"

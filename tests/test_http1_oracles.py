@@ -238,6 +238,7 @@ def requestHeads(draw):
     target = draw(PATHS)
     if method == b"CONNECT":
         target = draw(st.sampled_from([b"a:443", b"[::1]:80"]))
+        host = draw(st.sampled_from([host, target, target, target.rpartition(b":")[0]]))
     elif draw(st.integers(0, 5)) == 0:
         target = b"http://" + host + draw(st.sampled_from([b"", target]))
     elif method == b"OPTIONS" and draw(st.booleans()):
@@ -469,6 +470,7 @@ ON_PURPOSE = {
     "a target of another form": b"GET a HTTP/1.1\r\nHost: a\r\n\r\n",
     "the form of OPTIONS": b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
     "CONNECT to a path": b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "CONNECT to one host, Host: another": b"CONNECT a:1 HTTP/1.1\r\nHost: b\r\n\r\n",
     "CONNECT with a body": b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nb",
     "a list in Content-Length": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n",
     "Transfer-Encoding in HTTP/1.0": (
@@ -502,6 +504,11 @@ def test_refusedOnPurpose(data):
     assert isinstance(byH11(data), Seen) or isinstance(byLLHTTP(data), Seen)
 
 
+def sameHost(host, target):
+    """Whether C{Host} names what a CONNECT does; it may leave out the port."""
+    return host.lower() in (target.lower(), target.lower().rpartition(b":")[0])
+
+
 def refusedOnPurpose(line, fields):
     """Whether a request that is grammatical is in L{ON_PURPOSE}."""
     method, target, version = line.groups()
@@ -514,6 +521,7 @@ def refusedOnPurpose(line, fields):
         b"," in host
         or (named is not None and (not withoutPort(named) or b"," in named))
         or (named is not None and bool(host) and withoutPort(host) != withoutPort(named))
+        or (method == b"CONNECT" and bool(host) and not sameHost(host, target))
         or (target == b"*" and method != b"OPTIONS")
         or (named is None and target != b"*" and method != b"CONNECT" and target[:1] != b"/")
         or (

@@ -1,6 +1,13 @@
-"""The configurations shown in the README and in the quickstart are valid as they stand."""
+"""
+The configurations shown in the README and in the quickstart are valid as they stand; the
+plug-ins in the documentation pass their own tests, away from this tree.
+"""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +38,36 @@ def test_aConfigurationIsValid(text):
 def test_eachPlaceShowsOne():
     seen = {parameters.id for parameters in shown()}
     assert {"README.md-1", "docs/quickstart.md-1", "quickstart.ini"} <= seen
+
+
+LISTINGS = ("mattermost_policy", "ask_service")
+PAGE = "docs/extending.md"
+
+
+def plugins(directory):
+    """Write every plug-in and its test to a directory, as somebody who copies them does."""
+    for name in LISTINGS:
+        for file in (f"{name}.py", f"test_{name}.py"):
+            shutil.copy(ROOT / "docs" / "listings" / file, directory / file)
+    page = (ROOT / PAGE).read_text()
+    for name, block in re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", page, re.S | re.M):
+        (directory / name).write_text(block)
+
+
+def test_thePluginsPassTheirTests(tmp_path):
+    plugins(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "."],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), "."])},
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in (*LISTINGS, "canary"):
+        assert (tmp_path / f"test_{name}.py").exists()
+
+
+def test_eachListingIsShown():
+    page = (ROOT / PAGE).read_text()
+    for name in LISTINGS:
+        assert f"{{literalinclude}} listings/{name}.py" in page
+        assert f"{{literalinclude}} listings/test_{name}.py" in page

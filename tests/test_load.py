@@ -297,19 +297,21 @@ def test_httpOnlyOptionsAreFieldsOfAFrontend():
     assert HTTP_ONLY < {field.name for field in attr.fields(FrontendConfig)}
 
 
-@pytest.mark.parametrize("name", sorted(HTTP_ONLY))
+@pytest.mark.parametrize("name", sorted(HTTP_ONLY - {"errorfiles"}))
 def test_httpOnlyOptionInATCPFrontend(name):
     word = name.replace("_", "-")
     value = {
         "connect": "deny", "forwarded": "x", "trusted-proxies": "10.0.0.0/8",
-        "redirect-https": "yes", "client-cert-headers": "x-ssl",
+        "redirect-https": "yes", "client-cert-headers": "x-ssl", "errors": "json",
+        "http-ignore-probes": "yes", "connect-allow": "a:443", "connect-any-case": "yes",
     }.get(word, "5")  # fmt: skip
     text = f"[frontend raw]\nbind = :1\nmode = tcp\npool = app\n{word} = {value}\n"
     assert problems(text + POOL) == [
         f"lb.ini:5:{len(word) + 4}: error: [frontend raw] {word}: says nothing in mode = tcp; "
         "remove it or write mode = http"
     ]
-    assert config(text.replace("mode = tcp", "mode = http") + POOL)
+    needed = "connect = terminate\n" if word == "connect-allow" else ""
+    assert config(text.replace("mode = tcp\n", needed) + POOL)
     inherited = config(f"[defaults]\n{word} = {value}\n" + text.rsplit(word, 1)[0] + POOL)
     default = attr.fields_dict(FrontendConfig)[name].default
     assert getattr(inherited.frontends["raw"], name) == default

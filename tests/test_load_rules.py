@@ -383,7 +383,7 @@ def test_theNameOfAVerbThatIsMissingEverywhere():
     ("condition", "said"),
     [
         ("True", "true"), ("not True", "false"), ("1 < 2", "true"), ('""', "false"),
-        ('match("a", "b")', "false"), ('match("a", "a")', "true"), ('net("10.0.0.0/8")', "true"),
+        ('match("a", "b")', "false"), ('match("a", "a")', "true"),
         ('"a" in one_of("names")', "true"), ('map("pairs", "a") == "b"', "true"),
         ('"x".lower() == "x"', "true"), ("2 * 3 == 6", "true"), ("known", "true"),
         ("random() < 2", ""), ('rate("a", "1m") > 0', ""), ('connections("a") > 0', ""),
@@ -404,7 +404,7 @@ TRUST = [
     ('header["X-Forwarded-For"] != ""', True),
     ('headers["x-real-ip"]', True),
     ('"TRUE-client-ip" in header', True),
-    ('net("10.0.0.0/8") and address(header["CF-Connecting-IP"]) in net("10.0.0.0/8")', True),
+    ('tls and address(header["CF-Connecting-IP"]) in net("10.0.0.0/8")', True),
     ('header["X-Forwarded-For"] != "" and trusted', False),
     ('src in net("10.0.0.0/8") and "X-Real-IP" in header', False),
     ('header["X-Forwarded-Proto"] == "https"', False),

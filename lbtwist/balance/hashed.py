@@ -10,6 +10,7 @@ persistence.
 from __future__ import annotations
 
 from bisect import bisect_right
+from copy import copy
 from hashlib import blake2b, shake_128
 from struct import unpack
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,9 @@ import attr
 from zope.interface import implementer
 
 from lbtwist.balance.scheduled import NoOptions, RoundRobin, Servers
-from lbtwist.interfaces import IBalancer
+from lbtwist.interfaces import IBalancer, IForeseeing
 from lbtwist.options import FieldName, Flag, Integer, option
-from lbtwist.server import Server
+from lbtwist.server import Forecast, Server
 
 if TYPE_CHECKING:
     from lbtwist.exchange import Exchange
@@ -81,8 +82,21 @@ class _Ring:
         """
         return bisect_right(self._points, _hash(key)) - 1
 
+    def order(self, key: bytes, servers: Servers) -> dict[Server, float]:
+        """@return: where a key finds each of these servers, from 1 on."""
+        left = set(servers)
+        places: dict[Server, float] = {}
+        place = self.find(key)
+        while left:
+            server = self.owners[place]
+            if server in left:
+                left.discard(server)
+                places[server] = len(places) + 1.0
+            place -= 1
+        return places
 
-@implementer(IBalancer)
+
+@implementer(IBalancer, IForeseeing)
 class _Hash:
     """
     What the balancers by hash have in common.
@@ -105,6 +119,21 @@ class _Hash:
     def _key(self, exchange: Exchange) -> bytes:
         """@return: what is hashed; C{b""} takes the client's address."""
         raise NotImplementedError
+
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        """Scores are places on the ring."""
+        key = self._key(exchange)
+        said = "of the request" if key else "the client's address"
+        return self._foreseen(key or exchange.connection.client[0].encode(), servers, said)
+
+    def _foreseen(self, key: bytes, servers: Servers, said: str) -> Forecast:
+        other = copy(self)
+        chosen = other._find(key, servers)
+        places = other._ring.order(key, servers)
+        shown = key[:64].decode("utf-8", "replace")
+        return Forecast(
+            chosen, places, "its place on the ring, the first first", f"{said}: {shown!r}"
+        )
 
     def _find(self, key: bytes, servers: Servers) -> Server:
         if servers is not self._servers:
@@ -199,3 +228,15 @@ class FieldHash(_Hash):
         if not value:
             return self._inTurn.choose(servers, exchange)
         return self._find(value, servers)
+
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        request = exchange.request
+        if request is None:
+            return self._foreseen(
+                exchange.connection.client[0].encode(), servers, "the client's address"
+            )
+        value = request.fields.get(self._field)
+        if not value:
+            found = self._inTurn.foresee(servers, exchange)
+            return attr.evolve(found, why=f"there is no {self._field.decode()}")
+        return self._foreseen(value, servers, self._field.decode())

@@ -7,8 +7,11 @@ They read what is active and never count it: that is the pool's.
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from itertools import accumulate
 from math import exp, inf
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -17,9 +20,9 @@ import attr
 from zope.interface import implementer
 
 from lbtwist.balance.scheduled import NoOptions, Servers
-from lbtwist.interfaces import IBalancer, IExchangeObserver
+from lbtwist.interfaces import IBalancer, IExchangeObserver, IForeseeing
 from lbtwist.options import Integer, Time, option
-from lbtwist.server import Server
+from lbtwist.server import Forecast, Server
 
 if TYPE_CHECKING:
     from lbtwist.exchange import Exchange
@@ -52,6 +55,24 @@ class Kept(Generic[T]):
         return value
 
 
+def _load(server: Server) -> float:
+    return (server.active + 1) / server.weight
+
+
+_LEAST_LOAD = "(active + 1) / weight, the least first"
+_DRAWN = "of those that are drawn by lot"
+
+
+@contextmanager
+def _undrawn(source: random.Random) -> Iterator[None]:
+    """Lots are drawn, and will be drawn again."""
+    state = source.getstate()
+    try:
+        yield
+    finally:
+        source.setstate(state)
+
+
 class _Circle:
     """
     Servers to be looked at in turn.
@@ -69,7 +90,7 @@ class _Circle:
         self.idle = 1 / max(server.weight for server in servers)
 
 
-@implementer(IBalancer)
+@implementer(IBalancer, IForeseeing)
 class LeastConn:
     """
     C{leastconn}: the server with the least M{(active + 1) / weight}; of several,
@@ -105,6 +126,11 @@ class LeastConn:
         self._turn = circle.after[chosen]
         return chosen
 
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        turn = self._turn % len(servers)
+        chosen = min(servers[turn:] + servers[:turn], key=_load)
+        return Forecast(chosen, {server: _load(server) for server in servers}, _LEAST_LOAD)
+
 
 class _Lots:
     """Draws servers by weight, as places in the tuple it was made of."""
@@ -128,7 +154,7 @@ class _Lots:
         return bisect_right(ends, lot if lot < start else lot + weight)
 
 
-@implementer(IBalancer)
+@implementer(IBalancer, IForeseeing)
 class Random:
     """
     C{random}: draws servers by weight and takes the one with the least
@@ -146,6 +172,7 @@ class Random:
 
     def __init__(self, options: Options, context: Context) -> None:
         self._servers: Servers = ()
+        self._random = context.random
         self._kept = Kept(lambda servers: _Lots(servers, context.random.random))
         self._more = range(options.draws - 1)
 
@@ -166,8 +193,17 @@ class Random:
                 place = place2
         return best
 
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        other = copy(self)
+        other._servers = servers
+        other._lots = _Lots(servers, self._random.random)
+        with _undrawn(self._random):
+            chosen = other.choose(servers, exchange)
+        scores = {server: _load(server) for server in servers}
+        return Forecast(chosen, scores, f"{_LEAST_LOAD} {_DRAWN}")
 
-@implementer(IBalancer, IExchangeObserver)
+
+@implementer(IBalancer, IExchangeObserver, IForeseeing)
 class PeakEWMA:
     """
     C{peak-ewma}: of two servers drawn by weight, the one with the least
@@ -199,6 +235,7 @@ class PeakEWMA:
     def __init__(self, options: Options, context: Context) -> None:
         self._decay = options.decay
         self._clock = context.clock
+        self._random = context.random
         self._servers: Servers = ()
         self._kept = Kept(lambda servers: _Lots(servers, context.random.random))
         # (seconds, or None while the first answer is awaited; when this was learned)
@@ -212,15 +249,27 @@ class PeakEWMA:
             self._servers = servers
             self._lots = self._kept(servers)
             self._forget(now)
-        place = self._lots.draw() if len(servers) > 1 else 0
-        chosen = servers[place]
-        if len(servers) > 1:
-            other = servers[self._lots.drawOther(place)]
-            if self._cost(other, now) < self._cost(chosen, now):
-                chosen = other
+        chosen = self._drawn(self._lots, servers, now)
         if chosen not in self._known:
             self._known[chosen] = (None, now)
         return chosen
+
+    def _drawn(self, lots: _Lots, servers: Servers, now: float) -> Server:
+        if len(servers) == 1:
+            return servers[0]
+        place = lots.draw()
+        chosen = servers[place]
+        other = servers[lots.drawOther(place)]
+        return other if self._cost(other, now) < self._cost(chosen, now) else chosen
+
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        """Scores are seconds."""
+        now = self._clock()
+        with _undrawn(self._random):
+            chosen = self._drawn(_Lots(servers, self._random.random), servers, now)
+        scores = {server: self._cost(server, now) for server in servers}
+        meaning = f"estimated seconds * (active + 1) / weight, the least first {_DRAWN}"
+        return Forecast(chosen, scores, meaning)
 
     def exchangeFinished(self, exchange: Exchange) -> None:
         server = exchange.server

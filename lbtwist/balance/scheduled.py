@@ -7,6 +7,7 @@ who asks (L{lbtwist.balance.hashed}).
 
 from __future__ import annotations
 
+from copy import copy
 from heapq import heapify, heapreplace
 from math import lcm
 from typing import TYPE_CHECKING
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 import attr
 from zope.interface import implementer
 
-from lbtwist.interfaces import IBalancer
-from lbtwist.server import Server
+from lbtwist.interfaces import IBalancer, IForeseeing
+from lbtwist.server import Forecast, Server
 
 if TYPE_CHECKING:
     from lbtwist.exchange import Exchange
@@ -29,7 +30,7 @@ class NoOptions:
     """For a balancer that has nothing to set."""
 
 
-@implementer(IBalancer)
+@implementer(IBalancer, IForeseeing)
 class RoundRobin:
     """
     C{roundrobin}: each server in turn, as often as its weight says, spread as
@@ -68,6 +69,16 @@ class RoundRobin:
         heapreplace(turns, (due + distance, place, distance, server))
         return server
 
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        """Scores are how far away the turns are."""
+        schedule = self
+        if servers is not self._servers:
+            schedule = copy(self)
+            schedule._schedule(servers)
+        turns = schedule._turns
+        scores = {server: (due - self._now) / self._unit for due, _, _, server in turns}
+        return Forecast(turns[0][3], scores, "how far its turn is, the nearest first")
+
     def _schedule(self, servers: Servers) -> None:
         now = self._now
         oldest = now - self._memory * self._unit
@@ -97,7 +108,7 @@ class RoundRobin:
         self._due = known
 
 
-@implementer(IBalancer)
+@implementer(IBalancer, IForeseeing)
 class First:
     """
     C{first}: the first server, in written order, that is below its limit; so the
@@ -112,3 +123,7 @@ class First:
 
     def choose(self, servers: Servers, exchange: Exchange) -> Server:
         return servers[0]
+
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        scores = {server: float(place) for place, server in enumerate(servers, 1)}
+        return Forecast(servers[0], scores, "its place, the first first")

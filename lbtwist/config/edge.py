@@ -258,6 +258,27 @@ def checkedFrontend(config: FrontendConfig, scope: Scope) -> FrontendConfig:
     return attr.evolve(config, bind=tuple(binds))
 
 
+def checkConnect(
+    config: FrontendConfig, said: Mapping[str, Position], own: Mapping[str, Position], scope: Scope
+) -> None:
+    """
+    @param said: where the values are, by the names of fields.
+    @param own: the same without those of C{[defaults]}.
+    """
+    if config.mode != "http":
+        return
+    if config.connect == "terminate":
+        if not config.connect_allow:
+            scope.within("connect").error(
+                said["connect"],
+                "terminate needs connect-allow = HOST:PORT ...: where CONNECT may lead to",
+            )
+    elif "connect_allow" in own:
+        scope.within("connect-allow").error(
+            own["connect_allow"], "says nothing without connect = terminate; write it or remove this"
+        )
+
+
 def bindOnce(bind: Bind, bound: Bound, scope: Scope) -> None:
     """@param bound: what is bound already; gets this one."""
     if bind.kind == "tcp" and bind.port == 0:

@@ -17,7 +17,15 @@ from typing import Any
 import attr
 
 from lbtwist.config.doubts import doubtful, ends
-from lbtwist.config.edge import Bound, bindOnce, checkedFrontend, checkPair, checkTCP, checkTLS
+from lbtwist.config.edge import (
+    Bound,
+    bindOnce,
+    checkConnect,
+    checkedFrontend,
+    checkPair,
+    checkTCP,
+    checkTLS,
+)
 from lbtwist.config.fill import BAD, Scope
 from lbtwist.config.ini import PLAIN, Document, Line, Option, Section, readFile, readText
 from lbtwist.config.model import (
@@ -35,6 +43,7 @@ from lbtwist.config.sections import (
     IN_TCP,
     KINDS,
     LISTED,
+    MERGED,
     NAME,
     NAMED,
     NOT_IN_DEFAULTS,
@@ -44,6 +53,8 @@ from lbtwist.config.sections import (
     SERVER,
     USERS,
     USUAL,
+    fieldOf,
+    writtenOf,
 )
 from lbtwist.config.values import itemsOf, readBalance
 from lbtwist.errors import ConfigError, Position, Problem
@@ -221,13 +232,15 @@ class _Loading:
             self._refer(word, option, scope.within(written))
             for cls in owners:
                 value = READERS[cls][word](option, scope.within(written), self._registry)
-                name = word.replace("-", "_")
+                name = fieldOf(word)
                 words = option.words
                 said[cls].places[name] = words[0].where if words else option.where
                 if value is BAD and len(owners) > 1:
                     break
                 if word in LISTED:
                     said[cls].values.setdefault(name, []).append(value)
+                elif name in MERGED and value is not BAD:
+                    said[cls].values.setdefault(name, {}).update(value)
                 elif value is not BAD:
                     said[cls].values[name] = value
         return said
@@ -377,11 +390,14 @@ class _Loading:
         lists = self._rules.taken(said.values)
         inherited = self._defaults[FrontendConfig]
         values = {"log": self._log, **inherited.values, **said.values}
+        for name in MERGED & values.keys():
+            both = {**inherited.values.get(name, {}), **said.values.get(name, {})}
+            values[name] = {key: value for key, value in both.items() if value is not None}
         modeKnown = "mode" in said.values or "mode" not in said.places
         if modeKnown and values.get("mode") == "tcp":
             for name in HTTP_ONLY:
                 if name in said.places:
-                    scope.within(name.replace("_", "-")).error(said.places[name], IN_TCP)
+                    scope.within(writtenOf(name)).error(said.places[name], IN_TCP)
                 elif name in values:
                     del values[name]
         if "pool" in said.places and "pool" not in said.values:
@@ -392,6 +408,9 @@ class _Loading:
         frontend = FrontendConfig(section.name, **values, where=section.where)
         if modeKnown:
             frontend = checkedFrontend(frontend, scope.within("bind"))
+        if not {"connect", "connect_allow"} & (said.bad() | inherited.bad()):
+            places = {**inherited.places, **said.places}
+            checkConnect(frontend, places, said.places, scope)
         self._frontends.setdefault(section.name, frontend)
         for bind in frontend.bind:
             bindOnce(bind, self._bound, scope.within("bind"))
@@ -399,6 +418,7 @@ class _Loading:
         used, ended = set(self._pools), True
         if modeKnown:
             used, ended = self._frontendRules(frontend, scope, lists)
+            self._rules.checkFormat(frontend, scope)
         if frontend.pool:
             where = said.places.get("pool") or inherited.places["pool"]
             fitting = frontend if modeKnown else None
@@ -408,6 +428,8 @@ class _Loading:
                 scope.error(section.where, "has no pool: write pool = NAME")
             else:
                 which = "a request that no rule decides" if lists["request"] else "every request"
+                if frontend.connect == "terminate":
+                    which += " and is no CONNECT" if lists["request"] else " but CONNECT"
                 scope.warn(section.where, f"has no pool: {which} is answered with 503")
         return used | {frontend.pool}
 

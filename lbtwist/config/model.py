@@ -15,7 +15,10 @@ import attr
 
 from lbtwist.config.sources import Source as Source
 from lbtwist.config.sources import Sources, oneClient
+from lbtwist.config.targets import Target as Target
+from lbtwist.config.targets import Targets
 from lbtwist.errors import NOWHERE, Position
+from lbtwist.logformat import WORDS, LogFormat
 from lbtwist.options import (
     Access,
     FieldName,
@@ -39,6 +42,7 @@ from lbtwist.options import (
 )
 from lbtwist.rules.expression import Expression
 from lbtwist.rules.template import Template as Template
+from lbtwist.sansio.errorfile import ErrorFile
 
 
 def place() -> Any:
@@ -276,7 +280,8 @@ class LogTarget:
     One place for access log lines: C{log = stdout format=http}.
 
     @ivar target: C{stdout}, or C{file}, or C{off}.
-    @ivar format: C{http}, C{tcp} or C{json}; C{auto} takes the frontend's mode.
+    @ivar format: of L{lbtwist.logformat.WORDS}; C{auto} is the frontend's C{log-format}, or
+        what its mode has.
     """
 
     target: str
@@ -290,7 +295,7 @@ class LogOptions:
     """What may follow a target in C{log =}."""
 
     format: str = option(
-        Word("auto", "http", "tcp", "json"), "auto", "What a line looks like; auto is the mode's."
+        Word(*WORDS), "auto", "What a line looks like; auto is log-format, or the mode's."
     )
 
 
@@ -440,12 +445,19 @@ class GlobalConfig:
 
 @attr.frozen
 class FrontendConfig:
-    """C{[frontend NAME]}: where clients come in, and what happens to them."""
+    """
+    C{[frontend NAME]}: where clients come in, and what happens to them.
+
+    @ivar log_format: what a line of C{format=auto} looks like; L{None}: as the mode has it.
+    @ivar errorfiles: what is answered in place of pages, by their status.
+    """
 
     name: str
     bind: tuple[Bind, ...] = ()
     pool: str = ""
     log: tuple[LogTarget, ...] = ()
+    log_format: LogFormat | None = None
+    errorfiles: Mapping[int, ErrorFile] = attr.field(factory=dict)
     connection: tuple[RuleLine, ...] = ()
     request: tuple[RuleLine, ...] = ()
     response: tuple[RuleLine, ...] = ()
@@ -490,7 +502,18 @@ class FrontendConfig:
         Size(), 0, "The longest request body; a longer one is answered with 413; 0 is no limit."
     )
     connect: str = option(
-        Word("deny", "forward"), "deny", "CONNECT: answered with 405, or passed to the pool."
+        Word("deny", "forward", "terminate"),
+        "deny",
+        "CONNECT: answered with 405, or passed to the pool, or done here.",
+    )
+    connect_allow: tuple[Target, ...] = option(
+        Targets(), (), "Where CONNECT may lead to; only with connect = terminate."
+    )
+    connect_timeout: float = option(
+        Time(), 5.0, "How long the target of a CONNECT may take to be found and connected to."
+    )
+    connect_any_case: bool = option(
+        Flag(), False, "Take connect, in whatever case, for CONNECT."
     )
     forwarded: str = option(
         Word("x", "rfc7239", "both", "none"),
@@ -502,6 +525,12 @@ class FrontendConfig:
     )
     request_id_header: str = option(
         FieldName(), "", "A field that carries an identifier of the request to the server."
+    )
+    errors: str = option(
+        Word("html", "json"), "html", "What the balancer's own pages are written in."
+    )
+    http_ignore_probes: bool = option(
+        Flag(), False, "Forget clients that have sent nothing, as browsers do that connect early."
     )
     via: str = option(
         Name(), "", "The name in a Via field on requests and responses; empty is none."
@@ -526,6 +555,9 @@ class PoolConfig:
         Word("never", "safe", "always"),
         "safe",
         "Whether server connections are used again for other requests.",
+    )
+    absolute_uri: bool = option(
+        Flag(), False, "Requests name the whole URI, as forward proxies want it."
     )
     idle_connections: int = option(
         Integer(0), 256, "Unused connections kept per server."

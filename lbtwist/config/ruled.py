@@ -14,7 +14,7 @@ import attr
 
 from lbtwist.config.fill import BAD, Scope, readBeside
 from lbtwist.config.ini import Section, Word
-from lbtwist.config.model import PoolConfig, RuleLine
+from lbtwist.config.model import FrontendConfig, PoolConfig, RuleLine
 from lbtwist.config.rules import STAGES, Written, readConditions
 from lbtwist.errors import Position
 from lbtwist.registry import Context, Registry
@@ -23,6 +23,7 @@ from lbtwist.rules.expression import Expression, ExpressionError
 from lbtwist.rules.expression import Scope as Asking
 from lbtwist.rules.rulebook import ASKED
 from lbtwist.rules.template import Template
+from lbtwist.rules.values import Stage
 
 
 @attr.frozen(eq=False)
@@ -125,6 +126,22 @@ class Rules:
             if sound and self._makes(line, asking, within):
                 found.append(Checked(written, typed))
         return found
+
+    def checkFormat(self, frontend: FrontendConfig, scope: Scope) -> None:
+        """Tell what says nothing of a log-format."""
+        format = frontend.log_format
+        if format is None:
+            return
+        for expression in format.expressions:
+            self._use(expression.tree)
+        asking = Asking(
+            Stage.LOG, frontend.mode == "http", self.conditions,
+            partial(self._read, format.where), self.pools.__getitem__,
+        )  # fmt: skip
+        for where, message in format.check(asking):
+            if (where, message) not in self._told:
+                self._told.add((where, message))
+                scope.within("log-format").error(where, message)
 
     def _makes(self, line: RuleLine, asking: Asking, scope: Scope) -> bool:
         """Whether the verb can be made; what it reads when it is made may be wrong."""

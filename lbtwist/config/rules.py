@@ -190,7 +190,8 @@ def _rule(stage: Stage, line: Line, scope: Scope, registry: Registry) -> Any:
     asking = made[1] if waits else RuleOptions()
     return Written(
         RuleLine(line.text, part, asked, asking, where=line.where),
-        tuple(_asked(made[0], said)), condition, getattr(extension, "decides", False),
+        tuple(_asked(made[0], said)), condition,
+        getattr(extension, "decides", False) or getattr(made[0], "decides", False),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import attr
 
 from lbtwist.config.fill import Scope, optionFields, readField
 from lbtwist.config.ini import Option
+from lbtwist.config.logs import readErrorFile, readLogFormat
 from lbtwist.config.model import (
     FrontendConfig,
     GlobalConfig,
@@ -31,14 +32,16 @@ from lbtwist.config.values import (
     readTLSName,
 )
 from lbtwist.registry import Registry
+from lbtwist.sansio.errorfile import STATUSES
 
 Reader = Callable[[Option, Scope, Registry], Any]
 
 HTTP_ONLY = frozenset(
     {
         "timeout_request", "timeout_keepalive", "max_header_bytes", "max_headers", "max_uri",
-        "max_body", "connect", "forwarded", "trusted_proxies", "request_id_header", "via",
-        "redirect_https", "client_cert_headers",
+        "max_body", "connect", "connect_allow", "connect_timeout", "connect_any_case",
+        "forwarded", "trusted_proxies", "request_id_header", "via",
+        "redirect_https", "client_cert_headers", "errors", "errorfiles", "http_ignore_probes",
     }
 )  # fmt: skip
 """Fields of a frontend that say nothing in C{mode = tcp}."""
@@ -61,7 +64,9 @@ _POOL_RULES: dict[str, Reader] = {name: _RULES[name] for name in POOL_STAGES}
 _SPECIAL: dict[type[Any], dict[str, Reader]] = {
     GlobalConfig: {"log": readLog},
     FrontendConfig: {
-        "bind": readBind, "pool": readName, "log": readLog, "rules": readNames, **_RULES,
+        "bind": readBind, "pool": readName, "log": readLog, "log-format": readLogFormat,
+        "rules": readNames, **_RULES,
+        **{f"errorfile-{status}": readErrorFile for status in STATUSES},
     },
     PoolConfig: {
         SERVER: readServer, "balance": readBalance, "check": readCheck, "rules": readNames,
@@ -90,6 +95,20 @@ REFERRING = {"bind": ("tls", "tcp"), SERVER: ("tcp",)}
 
 USERS = {"tls": "bind", "tcp": "bind, server or pool", "rules": "frontend or pool"}
 NOT_IN_DEFAULTS = {"bind", SERVER, "rules", *STAGES}
+
+
+MERGED = {"errorfiles"}
+"""Fields whose values are of several options; what [defaults] says of the others stays."""
+
+
+def fieldOf(word: str) -> str:
+    """@return: the field that an option is for."""
+    return "errorfiles" if word.startswith("errorfile-") else word.replace("-", "_")
+
+
+def writtenOf(field: str) -> str:
+    """@return: the option that a field is of."""
+    return "errorfile-NNN" if field == "errorfiles" else field.replace("_", "-")
 
 
 def _readers(cls: type[Any]) -> dict[str, Reader]:

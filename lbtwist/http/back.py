@@ -85,9 +85,9 @@ class HTTPBack(Timed):
     """
 
     __slots__ = (
-        "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_kept", "_left",
-        "_method", "_partial", "_pool", "_progress", "_reader", "_reading", "_seconds", "_sending",
-        "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay", "transport",
+        "_absolute", "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_kept",
+        "_left", "_method", "_partial", "_pool", "_progress", "_reader", "_reading", "_seconds",
+        "_sending", "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay", "transport",
         "uses",
     )  # fmt: skip
 
@@ -106,6 +106,7 @@ class HTTPBack(Timed):
         self._seconds = pool.seconds
         self._reader = reader
         self._timeout = self._usual = pool.config.timeout_server
+        self._absolute = pool.config.absolute_uri
         self.transport: Any = None
         self.relay: Any = None
         self.uses = 0
@@ -214,7 +215,8 @@ class HTTPBack(Timed):
         self._informed = 0
         self._keep = False
         self._chunked = chunked = head.chunked
-        out = b"%b %b HTTP/1.1\r%b%b\r\n" % (head.method, head.target, head.fields.block, more)
+        target = head.uri if self._absolute else head.target
+        out = b"%b %b HTTP/1.1\r%b%b\r\n" % (head.method, target, head.fields.block, more)
         if data:
             out += chunk(data) if chunked else data
         if end:
@@ -226,6 +228,12 @@ class HTTPBack(Timed):
         else:
             self._sending = True
         self.transport.write(out)
+
+    def settingsChanged(self) -> None:
+        """A rule may have set another timeout for the rest of the response."""
+        settings = self.relay.exchange.settings
+        self._timeout = settings.get("timeout_server", self._usual)
+        self._arm()
 
     def sendData(self, data: bytes) -> None:
         """Send more of the request's body."""

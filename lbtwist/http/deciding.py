@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -18,9 +18,46 @@ from lbtwist.exchange import Cause, Exchange, Stage
 from lbtwist.http.relay import Relay
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Answer, Deny, Refuse, Tunnel, UsePool, UseServer
-from lbtwist.rules.rulebook import Rulebook
+from lbtwist.rules.rulebook import Record, Rule, Rulebook, Step, called
 
 _log = Logger()
+
+
+class Witness(Protocol):
+    """
+    Is told what becomes of one exchange. Nothing waits for it, and it raises nothing.
+    """
+
+    def asked(self, stage: str, owner: str, step: Step) -> object:
+        """
+        A rule was asked, or was not.
+
+        @param stage: C{"connection"}, C{"request"} or C{"response"}.
+        @param owner: whose list it is in: C{"frontend www"}, C{"pool app"}.
+        """
+
+    def waited(self, rule: Rule, decision: Any) -> object:
+        """What a rule has decided that was waited for."""
+
+    def departs(self, exchange: Exchange, pool: Pool, lines: bytes) -> object:
+        """
+        The rules have decided, and a server is chosen next.
+
+        @param lines: what is added to the head of the request.
+        """
+
+    def responds(self, exchange: Exchange) -> object:
+        """The head of a response has come, and no rule has seen it."""
+
+
+def told(witness: Witness, exchange: Exchange, stage: str, ours: bool) -> Record:
+    """
+    @param ours: whether a list of the frontend is asked; its pool's otherwise.
+    @return: what is told of the rules of a list.
+    """
+    if ours:
+        return partial(witness.asked, stage, f"frontend {exchange.frontend.name}")
+    return partial(witness.asked, stage, f"pool {exchange.pool.name}")
 
 
 class Tarpit(Timed):
@@ -46,11 +83,11 @@ class Deciding:
     """
     The rules that are asked for the exchanges of one frontend.
 
-    @ivar watch: is asked of every exchange whether it is to be explained: gives what
-        L{Step}s and the pool are told to, or L{None}. L{None} asks nobody.
+    @ivar watch: is asked of every exchange who wants to be told of it: gives a
+        L{Witness}, or L{None}. L{None} asks nobody.
     """
 
-    watch: Callable[[Exchange], Callable[[Any], object] | None] | None = None
+    watch: Callable[[Exchange], Witness | None] | None = None
 
     def __init__(
         self,
@@ -75,11 +112,11 @@ class Deciding:
         @param usual: where the exchange goes if no rule says otherwise.
         """
         if self.watch is not None:
-            relay.record = self.watch(relay.exchange)
+            relay.witness = self.watch(relay.exchange)
         if self._request is None:
             self._choose(relay, usual)
         else:
-            self._ask(relay, self._request, self._request.ask, usual)
+            self._ask(relay, self._request, usual, None)
 
     def respond(self, relay: Relay) -> bool:
         """
@@ -90,50 +127,78 @@ class Deciding:
             have taken out is still in it.
         """
         exchange = relay.exchange
+        witness = relay.witness
+        if witness is not None:
+            witness.responds(exchange)
+        for one in exchange.rewrites or ():
+            try:
+                one.responseReceived(exchange)
+            except Exception:
+                _log.failure("{one!r} has failed", one=one)
+                return False
+        # What a response rule allows does not tell why the request went here.
+        decided = exchange.rule
         for book in (exchange.pool.rules.response, self._response):
             if book is not None:
                 try:
-                    book.ask(exchange)
+                    if witness is None:
+                        book.ask(exchange)
+                    else:
+                        ours = book is self._response
+                        book.recorded(exchange, told(witness, exchange, "response", ours))
                 except Exception as error:
                     self._failed(book, error)
                     return False
+        exchange.rule = decided
         return True
 
     # asking
 
     def _ask(
-        self, relay: Relay, book: Rulebook, ask: Callable[[Any], Any], pool: Pool | None
+        self, relay: Relay, book: Rulebook, pool: Pool | None, before: Rule | None,
+        after: Rule | None = None,
     ) -> None:
-        if relay.record is not None:
-            ask = partial(book.recorded, record=relay.record, start=book.startOf(ask))
+        """
+        @param before: of another list, what has decided before.
+        @param after: the rules that come after this one are asked.
+        """
+        exchange = relay.exchange
         try:
-            decision = ask(relay.exchange)
+            if relay.witness is not None:
+                record = told(relay.witness, exchange, "request", book is self._request)
+                decision = book.recorded(exchange, record, after)
+            elif after is None:
+                decision = book.ask(exchange)
+            else:
+                decision = book.after(after)(exchange)
         except Exception as error:
             self._failed(book, error)
             relay.answer(Cause.INTERNAL, 500)
             return
-        self._decided(relay, book, decision, pool)
+        self._decided(relay, book, decision, pool, before)
 
     def _failed(self, book: Rulebook, error: BaseException) -> None:
-        rule = book.named(error)
-        where = "a rule" if rule is None else f"the rule {rule.text!r} of {rule.where}"
-        _log.failure("{where} has failed", failure=Failure(error), where=where)
+        rule = called(book.named(error))
+        _log.failure("{rule} has failed", failure=Failure(error), rule=rule)
 
-    def _decided(self, relay: Relay, book: Rulebook, decision: Any, pool: Pool | None) -> None:
+    def _decided(
+        self, relay: Relay, book: Rulebook, decision: Any, pool: Pool | None, before: Rule | None
+    ) -> None:
         """@param pool: where the exchange goes if the decision does not say otherwise."""
         kind = decision.__class__
         if kind is Deferred:
-            self._wait(relay, book, decision, pool)
+            self._wait(relay, book, decision, pool, before)
             return
         if decision is None:
-            relay.exchange.rule = None
+            # One that was waited for has been named meanwhile.
+            relay.exchange.rule = before
         elif kind is UsePool:
             pool = self._pools.get(decision.name, pool)
         elif kind is UseServer:
             settings = relay.exchange.settings or {}
             relay.exchange.settings = {**settings, "server": decision.name}
         elif kind is Tunnel:
-            relay.tunnel = decision
+            relay.becomeTunnel(decision)
         elif self._refused(relay, decision):
             return
         if book is self._request:
@@ -143,12 +208,12 @@ class Deciding:
 
     def _choose(self, relay: Relay, pool: Pool | None) -> None:
         """The frontend's rules have been asked."""
-        book = None if pool is None else pool.rules.request
+        book = pool.rules.request if pool is not None and relay.pooled else None
         if book is None:
             relay.proceed(pool)
         else:
             relay.exchange.pool = pool
-            self._ask(relay, book, book.ask, pool)
+            self._ask(relay, book, pool, relay.exchange.rule)
 
     def _refused(self, relay: Relay, decision: Any) -> bool:
         """@return: whether the decision was the end of the exchange."""
@@ -172,7 +237,8 @@ class Deciding:
     # waiting
 
     def _wait(
-        self, relay: Relay, book: Rulebook, deferred: Deferred[Any], pool: Pool | None
+        self, relay: Relay, book: Rulebook, deferred: Deferred[Any], pool: Pool | None,
+        before: Rule | None,
     ) -> None:
         relay.waitsFor = deferred
 
@@ -180,18 +246,22 @@ class Deciding:
             if relay.waitsFor is not deferred:
                 return
             relay.waitsFor = None
+            rule = relay.exchange.rule
+            if relay.witness is not None:
+                relay.witness.waited(rule, decision)
+                if decision is not None:
+                    record = told(relay.witness, relay.exchange, "request", book is self._request)
+                    book.skipped(rule, record)
             if decision is None:
-                self._ask(relay, book, book.after(relay.exchange.rule), pool)
+                self._ask(relay, book, pool, before, rule)
             else:
-                self._decided(relay, book, decision, pool)
+                self._decided(relay, book, decision, pool, before)
 
         def failed(failure: Failure) -> None:
             if relay.waitsFor is deferred:
                 relay.waitsFor = None
-                rule = relay.exchange.rule
-                _log.failure(
-                    "the rule {rule!r} has failed", failure=failure, rule=rule and rule.text
-                )
+                rule = called(relay.exchange.rule)
+                _log.failure("{rule} has failed", failure=failure, rule=rule)
                 relay.answer(Cause.INTERNAL, 500)
 
         deferred.addCallback(decided)

@@ -9,8 +9,7 @@ connection lives on.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import responses
 from typing import Any
 
@@ -24,8 +23,9 @@ from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.errors import BadRequest
 from lbtwist.exchange import Cause, Connection, Exchange, Stage
 from lbtwist.http.deciding import Deciding
-from lbtwist.http.pages import PAGES, REDIRECTS, Redirect
+from lbtwist.http.pages import REDIRECTS, Page, Redirect, pagesOf
 from lbtwist.http.relay import Relay
+from lbtwist.http.terminating import Terminated, Terminating
 from lbtwist.net.addresses import authority
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Answer
@@ -52,6 +52,8 @@ class Shared:
     @ivar traffic: the frontend's runtime object, see C{Exchange.frontend}.
     @ivar pool: where exchanges go, unless a rule says otherwise; L{None} if nowhere.
     @ivar deciding: the rules; L{None} if there are none.
+    @ivar terminating: where targets of CONNECT are found; L{None} where they are not ours
+        to find.
     """
 
     config: FrontendConfig
@@ -61,11 +63,13 @@ class Shared:
     observers: tuple[Callable[[Exchange], object], ...]
     newRequestId: Callable[[], str] | None = None
     deciding: Deciding | None = None
+    terminating: Terminating | None = None
     reader: RequestReader = attr.field(init=False)
     trustedReader: RequestReader = attr.field(init=False)
     responseReader: ResponseReader = attr.field(init=False)
     tell: Tell = attr.field(init=False)
     redirect: Redirect | None = attr.field(init=False)
+    pages: Mapping[int, Page] = attr.field(init=False)
     keepalive: float = attr.field(init=False)
     first: float = attr.field(init=False)
 
@@ -77,12 +81,14 @@ class Shared:
         if config.request_id_header:
             drop.append(config.request_id_header.lower().encode())
         limits = (config.max_header_bytes, config.max_headers, config.max_uri)
-        self.reader = RequestReader(*limits, drop=drop)
+        anyCase = config.connect_any_case
+        self.reader = RequestReader(*limits, drop=drop, anyCase=anyCase)
         # What is written here has one author, or the two could not be told apart.
         ours = NAMES if config.client_cert_headers else ()
-        self.trustedReader = RequestReader(*limits, drop=ours)
+        self.trustedReader = RequestReader(*limits, drop=ours, anyCase=anyCase)
         self.responseReader = ResponseReader()
         self.redirect = REDIRECTS.get(config.redirect_https)
+        self.pages = pagesOf(config.errors, config.errorfiles)
         self.keepalive = config.timeout_keepalive or config.timeout_request or config.timeout_client
         # Where both are set, the shorter one counts, as in HAProxy.
         both = [t for t in (config.timeout_request, config.timeout_client) if t]
@@ -108,8 +114,8 @@ class HTTPFront(Timed):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
-        "_certificateLines", "_kept", "_pool", "_raw", "_vars", "connection", "exchanges", "shared",
-        "transport",
+        "_certificateLines", "_freeAt", "_kept", "_pool", "_raw", "_vars", "connection",
+        "exchanges", "shared", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -137,7 +143,7 @@ class HTTPFront(Timed):
         self._certificateLines: bytes | None = None
         self._left = 0
         self._received = 0
-        self._startedAt = 0.0
+        self._startedAt = self._freeAt = 0.0
         self._progress = 0
         self._more = False
         self._keep = True
@@ -217,7 +223,7 @@ class HTTPFront(Timed):
         if relay is None and not transport.unsent:
             if self._ending:
                 transport.abortConnection()
-            elif self.exchanges and self._partial is None:
+            elif self._partial is None and (self.exchanges or self._isProbe):
                 transport.loseConnection()
             else:
                 self._refused(Cause.CLIENT_TIMEOUT, 408, "no whole request head in time")
@@ -228,10 +234,20 @@ class HTTPFront(Timed):
         else:
             transport.abortConnection()
 
+    @property
+    def _isProbe(self) -> bool:
+        """Whether nothing has come, and nobody wants to know."""
+        return self.shared.config.http_ignore_probes and not self._startedAt
+
     def _arm(self) -> None:
         shared = self.shared
         self._progress = self.transport.progress
-        shared.deadlines.arm(self, shared.config.timeout_client, shared.deadlines.seconds())
+        timeout = shared.config.timeout_client
+        if self._relay is not None:
+            settings = self._relay.exchange.settings
+            if settings is not None:
+                timeout = settings.get("timeout_client", timeout)
+        shared.deadlines.arm(self, timeout, shared.deadlines.seconds())
 
     # back-pressure: L{lbtwist.http.relay.Flow}
 
@@ -264,7 +280,7 @@ class HTTPFront(Timed):
             self._readHead(data)
             if self._buffer:
                 self._next()
-        elif self._more:
+        elif self._more and self._relay.tunnel is None:
             self._readBody(data)
         else:
             self._buffer += data
@@ -326,6 +342,7 @@ class HTTPFront(Timed):
         self._old = head.version == 10
         exchange = Exchange(self.connection, shared.frontend, shared.observers, self._startedAt)
         exchange.request = head
+        exchange.freeAt = self._freeAt
         exchange.requestAt = now
         size = head.size
         exchange.bytesIn = size
@@ -352,14 +369,18 @@ class HTTPFront(Timed):
         self, exchange: Exchange, head: RequestHead, data: bytes, end: bool, trailers: bytes
     ) -> None:
         shared = self.shared
-        if head.method == b"CONNECT" and shared.config.connect == "deny":
-            self._answered(exchange, Cause.REFUSED, 405, "CONNECT is not served here")
-            return
+        kind = Relay
+        if head.method == b"CONNECT":
+            if shared.config.connect == "deny":
+                self._answered(exchange, Cause.REFUSED, 405, "CONNECT is not served here")
+                return
+            if shared.terminating is not None:
+                kind = Terminated
         redirect = shared.redirect
-        if redirect is not None and not self._isSecure(head):
+        if redirect is not None and not self.isSecure(head):
             self._redirect(exchange, head, redirect)
             return
-        self._relay = relay = Relay(self, exchange, head, data, end, trailers)
+        self._relay = relay = kind(self, exchange, head, data, end, trailers)
         if shared.deciding is None:
             relay.proceed(self._pool)
             return
@@ -376,8 +397,9 @@ class HTTPFront(Timed):
         lines = self._lines
         if not lines or self.connection.trusted or self.shared.newRequestId is not None:
             lines = self._ownLines(exchange, head)
-        if self.shared.deciding is not None and not self.connection.trusted:
-            lines = _besides(lines, head)
+        settings = exchange.settings
+        if settings is not None and "told" in settings:
+            lines = _besides(lines, settings["told"])
         return lines
 
     def _ownLines(self, exchange: Exchange, head: RequestHead) -> bytes:
@@ -459,6 +481,8 @@ class HTTPFront(Timed):
                 return data, False
             self._buffer = reader.rest
             exchange.bytesIn -= len(reader.rest)
+            if self._raw is not None and reader.rest:
+                self._raw = self._raw[: -len(reader.rest)]
         self._more = False
         self.expires = 0.0
         return data, True
@@ -563,17 +587,23 @@ class HTTPFront(Timed):
             exchange.bytesOut += len(data)
             self.transport.write(data)
 
-    def sendPage(self, exchange: Exchange, status: int, bare: bool) -> None:
+    def sendPage(self, exchange: Exchange, status: int, bare: bool, more: bytes = b"") -> None:
         """
         Answer by ourselves; the connection is closed after it.
 
+        @param status: of the page; one that has none is answered as 500.
         @param bare: without a body, because the request was a C{HEAD}.
+        @param more: further lines of its head.
         """
         self._keep = False
-        exchange.status = status
-        data = PAGES[status].encode(True, bare)
-        exchange.bytesOut += len(data)
-        self.transport.write(data)
+        pages = self.shared.pages
+        page = pages.get(status) or pages[500]
+        exchange.status = page.status
+        data = page.encode(True, bare)
+        if data:
+            data = data.replace(b"\r\n", b"\r\n" + more, 1) if more else data
+            exchange.bytesOut += len(data)
+            self.transport.write(data)
 
     def sendAnswer(self, exchange: Exchange, answer: Answer, bare: bool) -> None:
         """
@@ -614,6 +644,10 @@ class HTTPFront(Timed):
 
     def exchangeDone(self) -> None:
         """The response is complete, or answered by us."""
+        relay = self._relay
+        self._freeAt = self.shared.deadlines.seconds() if relay is None else (
+            relay.exchange.finishedAt
+        )
         self._relay = None
         self._raw = None
         if self._more or not self._keep:
@@ -679,14 +713,18 @@ class HTTPFront(Timed):
         more = b""
         if head.status == 101:
             more = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
-        out = b"%b\r%b%b\r\n" % (head.line, head.fields.block, more)
+        out = b"HTTP/1.1%b\r%b%b\r\n" % (head.line[8:], head.fields.block, more)
+        return self.leaveBy(exchange, out)
+
+    def leaveBy(self, exchange: Exchange, out: bytes) -> bytes:
+        """
+        The same with a response of our own.
+
+        @param out: its head.
+        """
         exchange.bytesOut += len(out)
         self.transport.write(out)
-        self.shared.deadlines.forget(self)
-        self._relay = None
-        self._ending = True
-        early, self._buffer = self._buffer, b""
-        return early
+        return self.surrender(b"")
 
     def surrender(self, data: bytes) -> bytes:
         """
@@ -698,10 +736,7 @@ class HTTPFront(Timed):
         self.shared.deadlines.forget(self)
         self._relay = None
         self._ending = True
-        if self._raw is None:
-            data += self._buffer
-        else:
-            data = self._raw
+        data = (data if self._raw is None else self._raw) + self._buffer
         self._raw = None
         self._buffer = b""
         self._body = None
@@ -714,11 +749,13 @@ class HTTPFront(Timed):
 
         @param data: the beginning of a request.
         """
-        self._ending = False
-        self._keep = True
-        self._partial = None
         transport = self.transport
         transport.protocol = self
+        self._keep = not self.shared.frontend.draining
+        if not data and not self._keep:
+            self._close()
+            return
+        self._ending = False
         self._rest()
         if data:
             self._buffer = data
@@ -735,7 +772,7 @@ class HTTPFront(Timed):
         exchange.finish(cause, self.shared.deadlines.seconds())
         self.exchangeDone()
 
-    def _isSecure(self, head: RequestHead) -> bool:
+    def isSecure(self, head: RequestHead) -> bool:
         """Whether the client came over TLS, to us or to a proxy that is believed."""
         connection = self.connection
         if connection.secure or head.method == b"CONNECT":
@@ -746,13 +783,12 @@ class HTTPFront(Timed):
 
     def _redirect(self, exchange: Exchange, head: RequestHead, redirect: Redirect) -> None:
         """Send the client to the same address with TLS."""
-        host = _withoutPort(head.host)
-        if not host:
+        location = secureLocation(head)
+        if not location:
             self._answered(exchange, Cause.REFUSED, 400, "no Host to redirect to")
             return
         word = self._ownAnswer(exchange, self.shared.config.redirect_https)
-        target = b"/" if head.target == b"*" else head.target
-        data = redirect.encode(b"https://%b%b" % (host, target), word)
+        data = redirect.encode(location, word)
         exchange.bytesOut += len(data)
         self.transport.write(data)
         exchange.finish(Cause.LOCAL, self.shared.deadlines.seconds())
@@ -765,6 +801,7 @@ class HTTPFront(Timed):
         started = self._startedAt or self.connection.acceptedAt
         exchange = Exchange(self.connection, shared.frontend, shared.observers, started)
         exchange.stage = Stage.REQUEST
+        exchange.freeAt = self._freeAt
         self._more = True
         self._partial = None
         if status:
@@ -772,6 +809,13 @@ class HTTPFront(Timed):
         else:
             exchange.reason = reason
             exchange.finish(cause, shared.deadlines.seconds())
+
+
+def secureLocation(head: RequestHead) -> bytes:
+    """@return: the same address with TLS; C{b""} if it names no host."""
+    host = _withoutPort(head.host)
+    target = b"/" if head.target == b"*" else head.target
+    return b"https://%b%b" % (host, target) if host else b""
 
 
 def _withoutPort(host: bytes) -> bytes:
@@ -783,19 +827,13 @@ def _withoutPort(host: bytes) -> bytes:
     return host.partition(b":")[0]
 
 
-_TELLS = re.compile(rb"\n(?i:x-forwarded-(?:for|proto|port)|forwarded):")
-
-
-def _besides(lines: bytes, head: RequestHead) -> bytes:
+def _besides(lines: bytes, told: frozenset[bytes]) -> bytes:
     """
-    @return: the lines that tell of the client, without those that a rule has written.
-        What the client itself has sent was taken out.
+    @param told: names of fields that a rule has written, in lower case.
+    @return: the lines that tell of the client, without those.
     """
-    written = {found[0][1:].lower() for found in _TELLS.finditer(head.fields.block)}
-    if not written:
-        return lines
     ours = lines.splitlines(True)
-    return b"".join(one for one in ours if one[: one.index(b":") + 1].lower() not in written)
+    return b"".join(one for one in ours if one[: one.index(b":")].lower() not in told)
 
 
 def _badBody(reason: str) -> BadRequest:

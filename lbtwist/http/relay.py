@@ -16,10 +16,11 @@ from lbtwist.http.back import HTTPBack
 from lbtwist.net.splice import LEAST, Splice, spliceable
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Answer
+from lbtwist.rules.decisions import Tunnel as Decided
 from lbtwist.rules.reading import wantsWebSocket
 from lbtwist.sansio.http1 import RequestHead, ResponseHead
 from lbtwist.server import Server
-from lbtwist.tunnel import Side, Tunnel
+from lbtwist.tunnel import Side, Timeouts, Tunnel
 from lbtwist.watching import WatchedSide
 
 if TYPE_CHECKING:
@@ -68,6 +69,16 @@ class Last:
         """The client's connection is lost; the front is told so itself."""
 
 
+def framing(head: RequestHead) -> bytes:
+    """@return: the lines of a head for the server that are about one connection only."""
+    lines = b""
+    if head.chunked:
+        lines = b"Transfer-Encoding: chunked\r\n"
+    if head.upgrade:
+        lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+    return lines
+
+
 class Relay:
     """
     One exchange under way.
@@ -75,14 +86,17 @@ class Relay:
     @ivar back: the connection to the server, once it stands and until the
         response has ended.
     @ivar place: where the exchange waits for a server; see L{lbtwist.pool}.
-    @ivar record: what is told of each rule that is asked, or L{None}.
     @ivar tunnel: the L{lbtwist.rules.decisions.Tunnel} that a rule wants, or L{None}.
-    @ivar waitsFor: what a rule waits for before there is a pool; has C{cancel}.
+    @ivar waitsFor: what is waited for before there is a pool; has C{cancel}.
+    @ivar witness: is told what becomes of it; see L{lbtwist.http.deciding.Witness}.
+    @ivar pooled: whether it goes to a pool, and so the pools' rules are asked.
     """
+
+    pooled = True
 
     __slots__ = (
         "_data", "_end", "_front", "_head", "_more", "_pool", "_sent", "_splices", "_started",
-        "_trailers", "back", "exchange", "place", "record", "tunnel", "waitsFor",
+        "_trailers", "back", "exchange", "place", "tunnel", "waitsFor", "witness",
     )  # fmt: skip
 
     def __init__(
@@ -107,8 +121,16 @@ class Relay:
         self.back: HTTPBack | None = None
         self.place: Any = None
         self.tunnel: Any = None
-        self.record: Any = None
         self.waitsFor: Any = None
+        self.witness: Any = None
+
+    def becomeTunnel(self, tunnel: Decided) -> None:
+        """
+        What the client sends from now on is not read any more, but kept until there is
+        a server.
+        """
+        self.tunnel = tunnel
+        self._front.unblocked()
 
     def proceed(self, pool: Pool | None) -> None:
         """
@@ -127,12 +149,9 @@ class Relay:
         """
         @param more: lines to add to the request's head.
         """
-        head = self._head
-        if head.chunked:
-            more += b"Transfer-Encoding: chunked\r\n"
-        if head.upgrade:
-            more += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
-        self._more = more
+        self._more = more = more + framing(self._head)
+        if self.witness is not None:
+            self.witness.departs(self.exchange, self._pool, more)
         self._pool.connect(self)
 
     # from the pool: L{lbtwist.pool.Waiting}
@@ -148,8 +167,7 @@ class Relay:
 
     def newConnection(self, server: Server) -> Any:
         if self.tunnel is not None:
-            watcher = self.tunnel.watcher
-            return Side() if watcher is None else WatchedSide(watcher, "server")
+            return self.serverSide()
         front = self._front
         kept = front.kept if server.private else None
         return HTTPBack(self._pool, server, front.shared.responseReader, kept)
@@ -182,24 +200,37 @@ class Relay:
         exchange = self.exchange
         exchange.stage = Stage.DATA
         exchange.passthrough = self.tunnel.reason
-        front = self._front
-        watcher = self.tunnel.watcher
-        early = front.surrender(self._data)
+        early = self._front.surrender(self._data)
         exchange.bytesIn = self._head.size
-        server.transport.write(self._head.encode(self._more))
+        absolute = self._pool.config.absolute_uri
+        server.transport.write(self._head.encode(self._more, absolute))
+        self._joined(self.clientSide(), server).start(early, b"")
+
+    def serverSide(self) -> Side:
+        """@return: what a tunnel's connection to a server is met with."""
+        watcher = None if self.tunnel is None else self.tunnel.watcher
         if watcher is None:
-            client = Side(front.transport)
-        else:
-            client = WatchedSide(watcher, "client", front.transport, front.resume)
-        self._joined(client, server).start(early, b"")
+            return Side()
+        return WatchedSide(watcher, "server", self._front.shared.deadlines)
+
+    def clientSide(self) -> Side:
+        """@return: the client's side of a tunnel."""
+        front = self._front
+        watcher = None if self.tunnel is None else self.tunnel.watcher
+        if watcher is None:
+            return Side(front.transport)
+        return WatchedSide(
+            watcher, "client", front.shared.deadlines, front.transport, front.resume
+        )
 
     def _joined(self, client: Side, server: Side) -> Tunnel:
         front = self._front
-        shared = front.shared
-        timeouts = shared.tunnelTimeouts(self._pool.config, self.exchange.settings)
         return Tunnel(
-            self.exchange, client, server, shared.deadlines, timeouts, front.ended
+            self.exchange, client, server, front.shared.deadlines, self._timeouts(), front.ended
         )
+
+    def _timeouts(self) -> Timeouts:
+        return self._front.shared.tunnelTimeouts(self._pool.config, self.exchange.settings)
 
     def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
         self.exchange.stage = stage
@@ -242,7 +273,9 @@ class Relay:
     def clientEnded(self) -> None:
         """The client has ended its side; it may still read."""
         stage = self.exchange.stage
-        if stage == Stage.QUEUE or not (self._end or stage == Stage.LAST):
+        # Of a tunnel an end is part of what is passed on.
+        whole = self._end or stage == Stage.LAST or self.tunnel is not None
+        if stage == Stage.QUEUE or not whole:
             self.clientLost("the client went away")
 
     def clientLost(self, reason: str) -> None:
@@ -266,21 +299,24 @@ class Relay:
         exchange.respondedAt = self._pool.seconds()
         exchange.response = head
         exchange.status = head.status
-        exchange.stage = Stage.DATA
         front = self._front
         if end:
             self.back = None
         if not self._responded(front):
             return
+        exchange.stage = Stage.DATA
         self._started = True
         if end:
             front.sendHead(exchange, head, data, True, trailers)
             self._sentAll()
             return
         back = self.back
+        assert back is not None
+        if exchange.settings is not None:
+            back.settingsChanged()
         front.transport.registerProducer(Flow(back, front), True)
         front.sendHead(exchange, head, data, False, b"")
-        if self.back is back and back is not None and back.left >= LEAST:
+        if self.back is back and back.left >= LEAST:
             self._spliceResponse(back)
 
     def _responded(self, front: HTTPFront) -> bool:
@@ -318,11 +354,11 @@ class Relay:
         exchange.respondedAt = self._pool.seconds()
         exchange.response = head
         exchange.status = head.status
-        exchange.stage = Stage.DATA
         front = self._front
         if not self._responded(front):
             back.abandon()
             return
+        exchange.stage = Stage.DATA
         server = exchange.server
         assert server is not None
         server.sessions.discard(self)
@@ -406,18 +442,19 @@ class Relay:
 
     # ending
 
-    def answer(self, cause: str, status: int) -> None:
+    def answer(self, cause: str, status: int, more: bytes = b"") -> None:
         """
         Answer by ourselves if nothing has been sent, break off otherwise.
 
         @param status: of the page.
+        @param more: further lines of its head.
         """
         if self._started:
             self._abort(cause)
             return
         self._started = True
         self._detach()
-        self._front.sendPage(self.exchange, status, self._head.method == b"HEAD")
+        self._front.sendPage(self.exchange, status, self._head.method == b"HEAD", more)
         self._finish(cause, self.exchange.stage)
 
     def answerWith(self, answer: Answer) -> None:

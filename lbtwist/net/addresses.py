@@ -126,6 +126,37 @@ def _setFreebind(skt: socket.socket) -> None:
         skt.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
 
 
+def isLocal(host: str) -> bool:
+    """
+    @param host: a numeric address.
+    @return: whether it is one of this machine's. Asks the kernel and sends nothing.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    if not _anythingIsBound(6 if ":" in host else 4):
+        return True
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            # Packets to one's own address come from it.
+            probe.connect((host, 9))
+        except OSError:
+            return False
+        return bool(probe.getsockname()[0] == host)
+
+
+def _anythingIsBound(version: int) -> bool:
+    """Whether addresses of other machines can be bound as well (C{ip_nonlocal_bind})."""
+    try:
+        with open(f"/proc/sys/net/ipv{version}/ip_nonlocal_bind") as setting:
+            return setting.read().strip() == "1"
+    except OSError:
+        return False
+
+
 newSocket: Callable[[int, int], socket.socket] = socket.socket
 """Makes the sockets that listen on TCP."""
 

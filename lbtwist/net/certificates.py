@@ -172,6 +172,11 @@ class _Loaded:
 
     def choose(self, hello: ClientHello | None, alpn: tuple[bytes, ...]) -> SSL.Context:
         """See L{ServerTLS.context}."""
+        terms, certificate = self.select(hello)
+        return self._context(terms, certificate, alpn)
+
+    def select(self, hello: ClientHello | None) -> tuple[Terms, Certificate]:
+        """See L{ServerTLS.foresee}."""
         name = hello.sni if hello is not None else ""
         entry = self._names.get(name) or self._wildNames.get(name.partition(".")[2])
         terms, found = entry if entry is not None else (self._terms, [])
@@ -187,7 +192,7 @@ class _Loaded:
         chosen = found[0]
         if len(found) > 1:
             chosen = _suitable(found, hello)
-        return self._context(terms, chosen, alpn)
+        return terms, chosen
 
     def _context(
         self, terms: Terms, certificate: Certificate, alpn: tuple[bytes, ...]
@@ -404,6 +409,13 @@ class ServerTLS:
         """
         return self._loaded.choose(hello, alpn)
 
+    def foresee(self, hello: ClientHello | None) -> tuple[Terms, Certificate]:
+        """
+        @return: what a client would be asked for, and which certificate it would be shown.
+        @raise HandshakeRefused: as C{context} does.
+        """
+        return self._loaded.select(hello)
+
     def reload(self) -> Problem | None:
         """
         Look at the files, and read all again if one has changed. Connections that stand
@@ -434,6 +446,16 @@ class ServerTLS:
         fd, self._log = self._log, None
         if fd is not None:
             os.close(fd)
+
+
+def foresee(config: TLSConfig, hello: ClientHello | None) -> tuple[Terms, Certificate]:
+    """
+    The same for a section that is not in use: its files are read, and nothing is written.
+
+    @raise StartError: if it could not be used, naming the file, and what to do.
+    @raise HandshakeRefused: as L{ServerTLS.foresee}.
+    """
+    return _Loaded(config, {}, {}, None).select(hello)
 
 
 _CACHE = 20480

@@ -93,3 +93,6 @@ class Allow:
 
 
 ALLOW = Allow()
+
+DECISIONS = frozenset((UsePool, UseServer, Answer, Deny, Refuse, Tunnel, Allow))
+"""All there are."""

@@ -148,6 +148,8 @@ def normalPath(path: str) -> str:
     A path as most servers read it: unreserved characters decoded, once (RFC 3986 section
     6.2.2.2), C{//} taken for C{/}, then dot segments resolved (section 5.2.4).
     """
+    if not path.startswith("/"):
+        return path
     if "%" in path:
         path = _UNRESERVED.sub(lambda found: chr(int(found[1], 16)), path)
     if "//" in path:
@@ -213,10 +215,29 @@ def number(said: str, default: float = 0) -> float:
     return default
 
 
+_LARGEST = 2**63
+
+
+def product(one: float, other: float) -> float:
+    """@return: their product; a rounded one where it is larger than numbers of 64 bits."""
+    found = one * other
+    return found if -_LARGEST < found < _LARGEST else float(found)
+
+
+# RFC 4291 section 2.2 and RFC 4007 section 11; an interface has at most 15 characters.
+_LONGEST_ADDRESS = 80
+
+
 def address(said: str) -> str:
-    """@return: an address in its usual form; C{""}, which is in no network, for none."""
+    """
+    @return: an address in its usual form, without a zone, which means nothing elsewhere;
+        C{""}, which is in no network, for none.
+    """
+    said = said.strip()
+    if not said or len(said) > _LONGEST_ADDRESS:
+        return ""
     try:
-        found = ip_address(said.strip().removeprefix("[").removesuffix("]"))
+        found = ip_address(said.removeprefix("[").removesuffix("]").partition("%")[0])
     except ValueError:
         return ""
     mapped = getattr(found, "ipv4_mapped", None)
@@ -245,8 +266,8 @@ def _functions() -> dict[str, Callable[..., Any]]:
     names = (
         text, texts, field, fields, fieldsOf, hasField, cookiesOf, queryOf, hostOf, schemeOf,
         portOf, bodyLength, wantsWebSocket, versionOf, serverOf, normalPath, proxySource,
-        proxyDestination, proxyAuthority, proxyTLVs, number, address, item, matched, chosen,
-        joined, now, len, str,
+        proxyDestination, proxyAuthority, proxyTLVs, number, product, address, item, matched,
+        chosen, joined, now, len, str,
     )  # fmt: skip
     return {one.__name__: one for one in names} | {"now": now}
 

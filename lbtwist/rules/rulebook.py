@@ -8,14 +8,26 @@ costs what it costs in Python, and values that several rules ask for are read on
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attr
+from zope.interface.interface import InterfaceClass
 
 from lbtwist.errors import NOWHERE, Position
 from lbtwist.exchange import Exchange
+from lbtwist.interfaces import IConnectionRule, IRequestRule, IResponseRule
 from lbtwist.rules.compiling import Function, Typed
+from lbtwist.rules.decisions import DECISIONS
+from lbtwist.rules.tracing import Part, Traced
+from lbtwist.rules.values import Stage
+
+ASKED: dict[Stage, tuple[InterfaceClass, str]] = {
+    Stage.CONNECTION: (IConnectionRule, "connectionAccepted"),
+    Stage.REQUEST: (IRequestRule, "requestReceived"),
+    Stage.RESPONSE: (IResponseRule, "responseReceived"),
+}
+"""The interface of the verbs of each stage, and its method."""
 
 
 @attr.frozen(eq=False)
@@ -27,12 +39,42 @@ class Rule:
     @ivar condition: L{None} if it holds always.
     @ivar ask: given an exchange, a decision, or L{None} to go on, or a Deferred of
         either.
+    @ivar traced: the condition with its parts seen; L{None} as C{condition} is.
+    @ivar waits: whether C{ask} may give a Deferred.
+    @ivar given: given an exchange, what the verb would be asked with: its options by
+        name, as text where there are expressions in them.
     """
 
     text: str
     ask: Callable[[Exchange], Any]
     condition: Typed | None = None
     where: Position = NOWHERE
+    traced: Traced | None = None
+    waits: bool = False
+    given: Callable[[Exchange], Mapping[str, Any]] | None = None
+
+
+@attr.frozen(eq=False)
+class Step:
+    """
+    What became of one rule in one exchange.
+
+    @ivar holds: whether the condition held; L{None} where it was not asked, because a
+        rule before it has decided.
+    @ivar asked: whether the verb was asked.
+    @ivar decision: what it said; a Deferred if it waits, an exception if it has failed.
+    @ivar part: the condition and its parts; L{None} if it has none.
+    """
+
+    rule: Rule
+    holds: bool | None
+    asked: bool = False
+    decision: Any = None
+    part: Part | None = None
+
+
+Record = Callable[[Any], object]
+"""What is told of each L{Step}, and of what comes after the rules."""
 
 
 class Rulebook:
@@ -60,6 +102,37 @@ class Rulebook:
             found = self._after[rule] = self._made(self.rules.index(rule) + 1)
         return found
 
+    def recorded(self, exchange: Exchange, record: Record, after: Rule | None = None) -> Any:
+        """
+        Ask the rules one by one, and tell what becomes of each: the same as C{ask}, and
+        many times slower. In a rehearsal no verb is asked that might wait.
+
+        @param after: the rules that come after this one are asked.
+        """
+        start = 0 if after is None else self.rules.index(after) + 1
+        for rule in self.rules[start:]:
+            holds, part = True, None
+            if rule.traced is not None:
+                holds, part = rule.traced(exchange)
+            asked = holds and not (exchange.rehearsal and rule.waits)
+            try:
+                decision = rule.ask(exchange) if asked else None
+            except Exception as error:
+                record(Step(rule, holds, asked, error, part))
+                raise
+            record(Step(rule, holds, asked, decision, part))
+            if decision is not None:
+                exchange.rule = rule
+                if decision.__class__ in DECISIONS:
+                    self.skipped(rule, record)
+                return decision
+        return None
+
+    def skipped(self, rule: Rule, record: Record) -> None:
+        """Tell that the rules after one that has decided are not asked any more."""
+        for one in self.rules[self.rules.index(rule) + 1 :]:
+            record(Step(one, None))
+
     def named(self, error: BaseException) -> Rule | None:
         """@return: the rule that has raised an error."""
         trace = error.__traceback__
@@ -67,6 +140,9 @@ class Rulebook:
             code = trace.tb_frame.f_code
             if code.co_name == _NAME and 0 < trace.tb_lineno <= len(self.rules):
                 return self.rules[trace.tb_lineno - 1]
+            if code is Rulebook.recorded.__code__:
+                found: Rule | None = trace.tb_frame.f_locals.get("rule")
+                return found
             trace = trace.tb_next
         return None
 
@@ -95,6 +171,11 @@ class Rulebook:
 
 
 _NAME = "askRules"
+
+
+def called(rule: Rule | None) -> str:
+    """@return: what the log calls a rule, its place with it."""
+    return "a rule" if rule is None else f"the rule {rule.text!r} of {rule.where}"
 
 
 def _asked(ask: ast.expr, rule: ast.expr, forget: list[ast.stmt]) -> list[ast.stmt]:

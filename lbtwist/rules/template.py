@@ -42,10 +42,12 @@ class Template:
                 if plain:
                     parts.append(plain)
                     plain = ""
+                said = text[at + 1 : end]
+                begin = end - len(said.lstrip())
                 try:
-                    parts.append((at + 1, Expression.parse(text[at + 1 : end].strip() or "''")))
+                    parts.append((begin, Expression.parse(said.strip() or "''")))
                 except ExpressionError as error:
-                    raise ExpressionError(str(error), at + 1 + error.at) from None
+                    raise ExpressionError(str(error), begin + error.at) from None
                 at = end + 1
             elif char == "}":
                 raise ExpressionError("there is a '}' without its '{': a plain one is '}}'", at)

@@ -1,19 +1,24 @@
 """
 Why a condition holds or not: the value of each part of it for one exchange.
 
-The parts are computed one by one by the same code that a rulebook is made of, so what is
-told here is what is decided there. Counters are not: a part that counts begins anew.
+The code of a condition is the same as in a rulebook but for what writes down the value of
+each part on its way, so that what is told here is what is decided there, and what is not
+asked there is not asked here. What counts, counts in the same tables.
 """
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Callable
 from typing import Any
 
 import attr
 
-from lbtwist.rules.compiling import compiled
-from lbtwist.rules.expression import Expression, Scope
+from lbtwist.rules.checking import Checking, Scope
+from lbtwist.rules.compiling import Typed, compiled, copied
+from lbtwist.rules.expression import Expression
+from lbtwist.rules.operators import Checker
 from lbtwist.rules.values import Kind
 
 
@@ -24,8 +29,9 @@ class Part:
 
     @ivar text: as it was written.
     @ivar asked: whether it had to be known; of C{a and b} only C{a} if that fails.
-    @ivar value: what it is; L{None} where it was not asked, or is no plain value.
-    @ivar parts: what it is made of.
+    @ivar value: what it is; of a match all that was found, L{None} for nothing, and where
+        the part was not asked.
+    @ivar parts: what it is made of, without what is written plainly.
     """
 
     text: str
@@ -34,86 +40,108 @@ class Part:
     parts: tuple[Part, ...] = ()
 
 
+class Traced:
+    """
+    A condition, and the same condition with its parts seen.
+
+    @ivar condition: for a rulebook.
+    """
+
+    def __init__(self, expression: Expression, scope: Scope) -> None:
+        """@raise ExpressionError: if it cannot be asked there."""
+        self._found = _Found(expression.text)
+        checker = _Tracer(expression.text, scope)
+        checker.above = self._found
+        self._typed = typed = checker.checked(expression.tree)
+        self.condition = attr.evolve(typed, code=_Unseen().visit(copied(typed.code)))
+        self._seen: dict[int, Any] = {}
+        self._compiled: Callable[[Any], Any] | None = None
+
+    def __call__(self, exchange: Any) -> tuple[bool, Part]:
+        """@return: whether it holds, and the whole of it as a part."""
+        if self._compiled is None:
+            objects = {**self._typed.objects, _SEEN: self._see}
+            self._compiled = compiled(attr.evolve(self._typed, objects=objects))
+        self._seen.clear()
+        whole = self._compiled(exchange)
+        [first] = self._found.parts or [self._found]
+        self._seen.setdefault(first.number, whole)
+        part = _told(first, self._seen)
+        self._seen.clear()
+        return bool(whole), part
+
+    def _see(self, number: int, value: Any) -> Any:
+        self._seen[number] = value
+        return value
+
+
 def trace(expression: Expression, scope: Scope, exchange: Any) -> Part:
     """
     @param scope: in which the expression was found good.
-    @return: the whole expression as a part.
+    @return: the whole expression as a part; what counts begins anew.
     """
-    return _Tracing(expression.text, scope, exchange).part(expression.tree)
+    return Traced(expression, scope)(exchange)[1]
 
 
-class _Tracing:
-    def __init__(self, text: str, scope: Scope, exchange: Any) -> None:
-        self._text = text
-        self._scope = scope
-        self._exchange = exchange
-
-    def part(self, node: ast.expr) -> Part:
-        text = ast.get_source_segment(self._text, node) or self._text
-        value = self._value(text, node)
-        return Part(text, True, value, self._parts(node))
-
-    def _value(self, text: str, node: ast.expr) -> Any:
-        typed = Expression(text, node).check(self._scope)
-        found = compiled(typed)(self._exchange)
-        if typed.kind is Kind.MATCH:
-            return None if found is None else found[0]
-        return None if typed.kind in (Kind.NETWORKS, Kind.FIELDS) else found
-
-    def _parts(self, node: ast.expr) -> tuple[Part, ...]:
-        if isinstance(node, ast.BoolOp):
-            return self._inOrder(node)
-        if isinstance(node, ast.IfExp):
-            test = self.part(node.test)
-            taken, left = (node.body, node.orelse) if test.value else (node.orelse, node.body)
-            return (test, self.part(taken), self._skipped(left))
-        if isinstance(node, ast.Name) and node.id in self._scope.conditions:
-            return (trace(self._scope.conditions[node.id], self._scope, self._exchange),)
-        return tuple(self.part(one) for one in _operands(node))
-
-    def _inOrder(self, node: ast.BoolOp) -> tuple[Part, ...]:
-        parts: list[Part] = []
-        decides = isinstance(node.op, ast.Or)
-        decided = False
-        for one in node.values:
-            part = self._skipped(one) if decided else self.part(one)
-            parts.append(part)
-            decided = decided or bool(part.value) is decides
-        return tuple(parts)
-
-    def _skipped(self, node: ast.expr) -> Part:
-        return Part(ast.get_source_segment(self._text, node) or self._text, False)
+_SEEN = "SEEN"
 
 
-def _operands(node: ast.expr) -> list[ast.expr]:
-    """@return: what the value of a node comes of, but for what is written plainly."""
-    found: list[ast.expr] = []
-    if isinstance(node, ast.UnaryOp):
-        found = [node.operand]
-    elif isinstance(node, ast.BinOp):
-        found = [node.left, node.right]
-    elif isinstance(node, ast.Compare):
-        found = [node.left, *node.comparators]
-        if isinstance(node.ops[0], (ast.In, ast.NotIn)) and _isFields(node.comparators[0]):
-            found = []
-    elif isinstance(node, ast.Call):
-        found = list(node.args)
-        if isinstance(node.func, ast.Attribute):
-            found.insert(0, node.func.value)
-        elif isinstance(node.func, ast.Name) and node.func.id in ("net", "one_of", "pool"):
-            found = []
-    elif isinstance(node, ast.Subscript) and not _isFields(node.value):
-        found = [node.value]
-    return [one for one in found if not _plain(one)]
+class _Unseen(ast.NodeTransformer):
+    """Takes out what writes values down."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == _SEEN:
+            found: ast.AST = self.visit(node.args[1])
+            return found
+        return self.generic_visit(node)
 
 
-def _isFields(node: ast.expr) -> bool:
-    return isinstance(node, (ast.Name, ast.Attribute))
+@attr.define(eq=False)
+class _Found:
+    """
+    A part whose value is not known yet.
+
+    @ivar number: what its value is written down as; -1 where it is not.
+    """
+
+    text: str
+    parts: list[_Found] = attr.field(factory=list)
+    number: int = -1
 
 
-def _plain(node: ast.expr) -> bool:
-    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-        return all(_plain(one) for one in node.elts)
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in ("net", "one_of")
-    return isinstance(node, ast.Constant)
+class _Tracer(Checker):
+    """Makes code that writes down what it comes to."""
+
+    above: _Found
+
+    def inside(self, text: str) -> Checking:
+        other = _Tracer(text, self.scope)
+        other.above = self.above
+        return other
+
+    def any(self, node: ast.expr) -> Typed:
+        above = self.above
+        mine = self.above = _Found(self.written(node))
+        try:
+            typed = super().any(node)
+        finally:
+            self.above = above
+        if typed.constant is not None or typed.kind in (Kind.NETWORKS, Kind.FIELDS):
+            return typed
+        if typed.kind is Kind.TEXTS and self.isObject(typed.code):
+            # The lines of a file.
+            return typed
+        mine.number = id(mine)
+        above.parts.append(mine)
+        code = ast.Call(
+            ast.Name(_SEEN, ast.Load()), [ast.Constant(mine.number), typed.code], []
+        )
+        return attr.evolve(typed, code=code)
+
+
+def _told(found: _Found, values: dict[int, Any]) -> Part:
+    value = values.get(found.number)
+    if isinstance(value, re.Match):
+        value = value[0]
+    parts = tuple(_told(one, values) for one in found.parts)
+    return Part(found.text, found.number in values, value, parts)

@@ -8,7 +8,7 @@ somebody asks for a field: most messages are passed on as they came.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _EDGES = b" \t"
 
@@ -99,6 +99,26 @@ class Fields:
             self._items = kept
             self._block = None
 
+    def change(self, name: bytes, changed: Callable[[bytes], bytes | None]) -> None:
+        """
+        Change the values of a name where they stand.
+
+        @param name: in lower case.
+        @param changed: given a value, the one to put in its place, as for L{add}, or
+            L{None} to leave it.
+        """
+        items = list(self.items())
+        same = True
+        for index, (key, value) in enumerate(items):
+            if key.lower() == name:
+                other = changed(value)
+                if other is not None:
+                    items[index] = (key, other.translate(_ONE_LINE).strip(_EDGES))
+                    same = False
+        if not same:
+            self._items = items
+            self._block = None
+
     def set(self, name: bytes, value: bytes) -> None:
         """Replace all fields of a name by one, at the end."""
         self.remove(name.lower())
@@ -139,6 +159,10 @@ def forwardedFor(client: str) -> bytes:
     return client.encode() if client[:1].isdigit() else b"_" + client.encode()
 
 
+TELLING = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"forwarded")
+"""The fields that tell a server of the client, in lower case."""
+
+
 class Tell:
     """
     Which fields tell a server of the client.
@@ -152,9 +176,7 @@ class Tell:
         self.rfc7239 = how in ("rfc7239", "both")
         self.names: tuple[bytes, ...] = ()
         if how != "none":
-            self.names = (
-                b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"forwarded"
-            )  # fmt: skip
+            self.names = TELLING
 
     def lines(self, client: str, port: int, scheme: bytes, given: Fields | None = None) -> bytes:
         """

@@ -100,13 +100,26 @@ class RequestHead:
         """Whether doing it twice is as good as once (RFC 9110 section 9.2.2)."""
         return self.method in _IDEMPOTENT
 
-    def encode(self, more: bytes = b"") -> bytes:
+    def encode(self, more: bytes = b"", absolute: bool = False) -> bytes:
         """
         The head as it goes to a server.
 
         @param more: complete lines to add.
+        @param absolute: the target is a whole URI, as forward proxies want it.
         """
-        return b"%b %b HTTP/1.1\r%b%b\r\n" % (self.method, self.target, self.fields.block, more)
+        target = self.uri if absolute else self.target
+        return b"%b %b HTTP/1.1\r%b%b\r\n" % (self.method, target, self.fields.block, more)
+
+    @property
+    def uri(self) -> bytes:
+        """The target in absolute form (RFC 9112 sections 3.2.2 and 3.2.4), where it has one."""
+        target = self.target
+        if self.method == b"CONNECT" or not self.host:
+            return target
+        # What the client itself has written is gone, but for this.
+        asked = self.line.partition(b" ")[2]
+        scheme = b"https" if asked[:8].lower() == b"https://" else b"http"
+        return b"%b://%b%b" % (scheme, self.host, b"" if target == b"*" else target)
 
 
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
@@ -363,6 +376,7 @@ class RequestReader(_HeadReader):
     @param maxTarget: the longest request target in bytes.
     @param drop: names in lower case of fields that no client may send; with
         C{_} for C{-} as well, since many servers take the one for the other.
+    @param anyCase: take C{connect} for CONNECT, which RFC 9110 section 9.1 does not.
     """
 
     error = BadRequest
@@ -375,11 +389,13 @@ class RequestReader(_HeadReader):
         maxFields: int = 128,
         maxTarget: int = 8192,
         drop: Iterable[bytes] = (),
+        anyCase: bool = False,
     ) -> None:
         special = (b"host", b"content-length", b"expect", *HOP_BY_HOP)
         line = _EMPTY_LINE + _REQUEST_LINE
         super().__init__(maxBytes, maxFields, special, tuple(drop), line, _PLAIN_REQUEST)
         self.maxTarget = maxTarget
+        self._anyCase = anyCase
         self._maxLine = maxTarget + _MORE_THAN_TARGET
         self._harmless = min(self._harmless, maxTarget)
         self._goodHosts: dict[bytes | None, bytes] = {}
@@ -498,11 +514,14 @@ class RequestReader(_HeadReader):
     def _otherForm(self, head: RequestHead) -> None:
         """The forms of a target that are not a path (RFC 9112 section 3.2)."""
         target = head.target
+        if self._anyCase and head.method.upper() == b"CONNECT":
+            head.method = b"CONNECT"
         if head.method == b"CONNECT":
             if _badAuthority(_AUTHORITY, target):
                 raise BadRequest(400, "CONNECT without host and port")
             if head.length != 0:
                 raise BadRequest(400, "CONNECT with a body")
+            self._nameHost(head, target, target[target.rindex(b":") :])
         elif target == b"*":
             if head.method != b"OPTIONS":
                 raise BadRequest(400, "the target * with a method other than OPTIONS")
@@ -514,16 +533,21 @@ class RequestReader(_HeadReader):
             if not authority or _badAuthority(_HOST, authority):
                 raise BadRequest(400, "the target names no host")
             default = b":443" if scheme.lower() == b"https" else b":80"
-            named = authority.lower()
-            # A client that names two hosts would reach one and be judged by the other.
-            if head.host and _withoutPort(head.host, default) != _withoutPort(named, default):
-                raise BadRequest(400, "the target and the Host field differ")
-            if not head.host:
-                head.host = named
-                head.fields.set(b"Host", authority)
+            self._nameHost(head, authority, default)
             if not rest.startswith(b"/"):
                 rest = b"*" if head.method == b"OPTIONS" and not rest else b"/" + rest
             head.target = rest
+
+    @staticmethod
+    def _nameHost(head: RequestHead, authority: bytes, default: bytes) -> None:
+        """@param default: the port, with its colon, that need not be said."""
+        named = authority.lower()
+        # A client that names two hosts would reach one and be judged by the other.
+        if head.host and _withoutPort(head.host, default) != _withoutPort(named, default):
+            raise BadRequest(400, "the target and the Host field differ")
+        if not head.host:
+            head.host = named
+            head.fields.set(b"Host", authority)
 
 
 # The longest of the line besides the target: a method, two spaces and the version.
@@ -543,6 +567,11 @@ def _badAuthority(pattern: re.Pattern[bytes], value: bytes) -> bool:
         except ValueError:
             return True
     return bool(port and int(port) > 65535)
+
+
+def isHost(value: bytes) -> bool:
+    """Whether it can be the value of C{Host} (RFC 9110 section 7.2) and names a host."""
+    return value[:1] not in (b"", b":") and not _badAuthority(_HOST, value)
 
 
 def _withoutPort(authority: bytes, default: bytes) -> bytes:

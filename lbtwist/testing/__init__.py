@@ -8,7 +8,9 @@ balancer in memory, to hold conversations with; L{inPieces} cuts what a reader r
 from lbtwist.testing.contracts import (
     BalancerContract,
     LoadAwareContract,
+    VerbContract,
     fakeExchange,
+    fakeResponse,
     makeServers,
 )
 from lbtwist.testing.memory import Balancer, inPieces
@@ -21,7 +23,9 @@ __all__ = [
     "MemoryServer",
     "Peer",
     "Pump",
+    "VerbContract",
     "fakeExchange",
+    "fakeResponse",
     "inPieces",
     "makeServers",
 ]

@@ -15,16 +15,27 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from inspect import iscoroutine
 from itertools import permutations
 from string import ascii_lowercase
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from zope.interface.interface import InterfaceClass
 from zope.interface.verify import verifyObject
 
 from lbtwist.exchange import Cause, Connection, Exchange
-from lbtwist.interfaces import IBalancer, IExchangeObserver
-from lbtwist.sansio.http1 import RequestReader
+from lbtwist.interfaces import (
+    IBalancer,
+    IConnectionRule,
+    IExchangeObserver,
+    IRequestRule,
+    IResponseRule,
+)
+from lbtwist.rules import decisions
+from lbtwist.rules.rulebook import ASKED
+from lbtwist.sansio.http1 import RequestHead, RequestReader, ResponseHead, ResponseReader
 from lbtwist.server import Endpoint, Server
 from lbtwist.stats import FrontendTraffic
 
@@ -72,6 +83,25 @@ def fakeExchange(
         exchange.request = RequestReader().read(head)
         exchange.requestAt = startedAt
         exchange.bytesIn = len(head)
+    return exchange
+
+
+def fakeResponse(
+    exchange: Exchange, status: int = 200, fields: Mapping[str, str] | None = None
+) -> Exchange:
+    """
+    Let a server answer an exchange of L{fakeExchange}.
+
+    @return: the exchange, as response rules see it.
+    """
+    assert exchange.request is not None
+    lines = [f"HTTP/1.1 {status} Said"]
+    lines += [f"{name}: {value}" for name, value in (fields or {}).items()]
+    head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
+    response = ResponseReader().read(head, exchange.request.method)
+    assert response is not None
+    exchange.response = response
+    exchange.status = status
     return exchange
 
 
@@ -200,3 +230,165 @@ class LoadAwareContract(BalancerContract):
     def test_leastLoadedForItsWeight(self) -> None:
         for weights in ((1, 2), (3, 1), (1, 10, 100), (4, 3, 2, 1), (1, 2, 2, 5, 7)):
             self._prefers(weights)
+
+
+_HOSTILE = (
+    "", "x", "a, b ,,c", '"a, b', "a\\1{2}%s", "\xe4\xff", "\t \t", "//evil.example", "%0d%0aX: y",
+    "=;=;", "1" * 40, "x" * 2000,
+)  # fmt: skip
+
+_TARGETS = (
+    "/", "/a/b?c=d", "//evil.example/x", "/\\evil.example", "/%0d%0aSet-Cookie:%20a=b?x=%0d%0a",
+    "/%00%ff%23?%23", "/?", "/?q=" + "%C3%A4" * 500, "/" + "x" * 8000,
+)  # fmt: skip
+
+
+def _hostileRequests() -> Iterator[Exchange]:
+    """Requests that a client could send who means no good."""
+    for target in _TARGETS:
+        for method in ("GET", "HEAD", "POST", "x"):
+            yield fakeExchange(target, {"X-User": "a", "Cookie": "a=b"}, method=method)
+    for value in _HOSTILE:
+        names = ("X-User", "Cookie", "Referer", "User-Agent", "Authorization", "Origin", "Accept")
+        yield fakeExchange("/a", dict.fromkeys(names, value), client="2001:db8::1")
+    yield fakeExchange("*", method="OPTIONS", client="unix")
+    yield fakeExchange("/a", {"Content-Length": "5"}, method="POST")
+    yield fakeExchange("/a", {"Transfer-Encoding": "chunked"}, method="PUT")
+    yield fakeExchange("/a", {"Connection": "Upgrade", "Upgrade": "websocket"})
+
+
+def _hostileResponses() -> Iterator[Exchange]:
+    """Responses of a server that means no good, and such without a body."""
+    for method in ("GET", "HEAD"):
+        for status in (200, 204, 206, 301, 304, 404, 503, 999):
+            yield fakeResponse(fakeExchange(method=method), status, {"Content-Length": "5"})
+    for value in _HOSTILE:
+        names = ("Location", "Set-Cookie", "Refresh", "Link", "Content-Type", "X-Powered-By")
+        yield fakeResponse(fakeExchange(), 302, dict.fromkeys(names, value))
+    yield fakeResponse(fakeExchange(), 200, {"Transfer-Encoding": "chunked"})
+
+
+def _ends(head: RequestHead | ResponseHead) -> tuple[int | None, bool, bytes]:
+    """What says where a message ends, and what comes after it."""
+    return head.length, head.chunked, head.upgrade
+
+
+class VerbContract:
+    """
+    What every verb of the rules does, whichever lists it is for.
+
+    It is tried on requests and responses of clients and servers that mean no good. What
+    it would have to wait for is not looked at.
+
+    @cvar made: the interfaces of the lists that it is made for, whose expressions may ask
+        for more in one than in another; empty are all that it provides.
+    """
+
+    made: tuple[InterfaceClass, ...] = ()
+
+    def makeVerb(self) -> Any:
+        """@return: a verb."""
+        raise NotImplementedError
+
+    def _verbOf(self, interface: InterfaceClass) -> Any:
+        """@return: a verb, L{None} if it is not for such a list."""
+        verb = self.makeVerb()
+        given = interface in self.made if self.made else interface.providedBy(verb)
+        return verb if given else None
+
+    def _decided(self, decision: Any, *kinds: type[Any]) -> None:
+        if isinstance(decision, Deferred):
+            decision.addErrback(lambda failure: None)
+            return
+        if iscoroutine(decision):
+            decision.close()
+            return
+        assert decision is None or isinstance(decision, kinds), f"{decision!r} is no decision"
+        if isinstance(decision, decisions.Answer):
+            self._isGood(decision)
+
+    def _isGood(self, answer: decisions.Answer) -> None:
+        """A whole answer can be made of it, and nobody reads two in it."""
+        assert 200 <= answer.status <= 599
+        lines = b"".join(b"%b: %b\r\n" % field for field in answer.fields)
+        head = b"HTTP/1.1 %d x\r\n%b\r\n" % (answer.status, lines)
+        read = ResponseReader().read(head, b"GET")
+        assert read is not None
+        assert read.size == len(head), f"{answer!r} ends too early"
+        assert len(read.fields) == len(answer.fields), f"{answer!r} has more fields than it says"
+        unframed = ResponseReader().read(b"HTTP/1.1 %d x\r\n\r\n" % answer.status, b"GET")
+        assert unframed is not None
+        assert _ends(read) == _ends(unframed), f"{answer!r} frames itself"
+
+    def test_providesAnInterface(self) -> None:
+        verb = self.makeVerb()
+        found = [interface for interface, _ in ASKED.values() if interface.providedBy(verb)]
+        assert found, f"{verb!r} is no verb"
+        assert set(self.made) <= set(found)
+        for interface in found:
+            assert verifyObject(interface, verb)
+
+    def test_ofConnections(self) -> None:
+        verb = self._verbOf(IConnectionRule)
+        if verb is not None:
+            for client in ("192.0.2.1", "2001:db8::1", "unix"):
+                decision = verb.connectionAccepted(fakeExchange(None, client=client))
+                self._decided(
+                    decision, decisions.Allow, decisions.Refuse, decisions.UsePool,
+                    decisions.UseServer,
+                )  # fmt: skip
+
+    def test_ofRequests(self) -> None:
+        """
+        It does not raise, and leaves a request that reads as what it says it is, that ends
+        where it ended, and whose response does.
+        """
+        verb = self._verbOf(IRequestRule)
+        if verb is None:
+            return
+        kinds = [
+            decisions.Allow, decisions.Answer, decisions.Deny, decisions.Refuse, decisions.Tunnel,
+            decisions.UsePool, decisions.UseServer,
+        ]  # fmt: skip
+        for exchange in _hostileRequests():
+            head = exchange.request
+            assert head is not None
+            ends = _ends(head)
+            bare = head.method == b"HEAD"
+            for _ in range(2):
+                self._decided(verb.requestReceived(exchange), *kinds)
+            assert exchange.request is head
+            assert _ends(head) == ends, f"{head!r} ends elsewhere"
+            assert (head.method == b"HEAD") is bare, f"the response to {head!r} ends elsewhere"
+            sent = head.encode()
+            read = RequestReader(maxBytes=len(sent), maxTarget=len(sent)).read(sent)
+            assert read is not None
+            assert read.size == len(sent), f"{sent!r} is more than one"
+            for name in ("method", "target", "host"):
+                assert getattr(read, name) == getattr(head, name), f"{name} of {sent!r}"
+            assert read.fields.items() == head.fields.items(), f"the fields of {sent!r}"
+
+    def test_ofResponses(self) -> None:
+        """It does not raise, and leaves a response that ends where it ended."""
+        verb = self._verbOf(IResponseRule)
+        if verb is None:
+            return
+        for exchange in _hostileResponses():
+            request, head = exchange.request, exchange.response
+            assert request is not None
+            assert head is not None
+            ends = _ends(head)
+            for _ in range(2):
+                decision = verb.responseReceived(exchange)
+                assert decision is None or isinstance(decision, decisions.Allow)
+            assert exchange.response is head
+            assert _ends(head) == ends, f"{head!r} ends elsewhere"
+            assert exchange.status == head.status
+            sent = b"%b\r%b\r\n" % (head.line, head.fields.block)
+            read = ResponseReader(maxBytes=len(sent)).read(sent, request.method)
+            assert read is not None
+            assert read.size == len(sent), f"{sent!r} is more than one"
+            assert read.status == head.status
+            assert read.fields.items() == head.fields.items(), f"the fields of {sent!r}"
+            if not head.chunked:
+                assert _ends(read) == ends, f"{sent!r} ends elsewhere"

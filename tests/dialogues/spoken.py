@@ -11,12 +11,13 @@ TOLD = b"X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-
 """What a server is told of the client."""
 
 
-def www(*servers, frontend="", pool="", settings="", mode="http", log="auto"):
+def www(*servers, frontend="", pool="", settings="", mode="http", log="auto", registry=None):
     """
     Make a balancer with one frontend C{www} and one pool C{app}.
 
     @param servers: the server's name and options; by default there is one, C{a}.
     @param frontend: more lines for the frontend; C{pool} and C{settings} likewise.
+    @param registry: the parts there are; those that are installed by default.
     """
     lines = []
     names = []
@@ -38,7 +39,35 @@ log = ${{log}} format={log}
 {pool}
 """ + "".join(lines),
         *names,
+        registry=registry,
     )
+
+
+def ruled(*request, response=(), frontend="", app="", chat="", more="", log="auto", registry=None):
+    """
+    Make a balancer with a frontend C{www}, whose pool is C{app} with the servers C{a} and
+    C{b}; the pool C{chat} with C{c} and C{d} is there for rules.
+
+    @param request: the frontend's rules for requests; C{response} those for responses.
+    @param frontend: more lines for it; C{app} and C{chat} likewise for the pools.
+    @param more: further sections.
+    @param registry: the parts there are; those that are installed by default.
+    """
+    lists = []
+    for stage, rules in (("request", request), ("response", response)):
+        if rules:
+            lists.append("\n    ".join([f"{stage} =", *rules]))
+    return Balancer(
+        "\n".join([
+            "[frontend www]", "bind = ${bind}", "pool = app", f"log = ${{log}} format={log}",
+            *lists, frontend,
+            "[pool app]", "server a = ${a}", "server b = ${b}", app,
+            "[pool chat]", "server c = ${c}", "server d = ${d}", chat,
+            more,
+        ]),
+        *"abcd",
+        registry=registry,
+    )  # fmt: skip
 
 
 def asks(balancer, request=GET, server="a"):
@@ -65,3 +94,26 @@ def answered(balancer, server="a"):
     peer.sends(OK)
     client.receivesExactly(OK)
     return client, peer
+
+
+def request(path="/", *fields, version="1.1", method="GET", body=b""):
+    """@return: the bytes of a request."""
+    lines = [f"{method} {path} HTTP/{version}", "Host: h", *fields, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def serves(balancer, name, client, asked=GET, seen=rb"GET / .*"):
+    """A request of a client goes to this server, which answers it."""
+    client.sends(asked)
+    server = balancer.server(name).accepts()
+    server.receives(seen)
+    server.sends(OK)
+    client.receivesExactly(OK)
+    return server
+
+
+def letters(balancer):
+    """@return: of each line of the log: pool and server, the status, and the four letters."""
+    return [
+        (line.split()[1], int(line.split()[3]), line.split()[7]) for line in balancer.endings
+    ]

@@ -7,7 +7,7 @@ they stand for.
 from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
-from lbtwist.interfaces import IBalancer, IHealthCheck
+from lbtwist.interfaces import IBalancer, IConnectionRule, IHealthCheck, IRequestRule, IResponseRule
 from lbtwist.registry import Extension
 
 lbtwist = ServiceMaker(
@@ -26,3 +26,134 @@ fieldHash = Extension(IBalancer, "hash", "lbtwist.balance.FieldHash")
 
 tcpCheck = Extension(IHealthCheck, "tcp", "lbtwist.checks.TCPCheck")
 httpCheck = Extension(IHealthCheck, "http", "lbtwist.checks.HTTPCheck")
+
+proxyPass = Extension(
+    IRequestRule, "proxy-pass", "lbtwist.rules.passing.ProxyPass", waits=False
+)
+delCookie = Extension(
+    IRequestRule, "del-cookie", "lbtwist.rules.rewriting.DelCookie", waits=False
+)
+location = Extension(
+    IResponseRule, "location", "lbtwist.rules.rewriting.Location", waits=False
+)
+cookieFlags = Extension(
+    IResponseRule, "cookie-flags", "lbtwist.rules.rewriting.CookieFlags", waits=False
+)
+
+poolConnection = Extension(
+    IConnectionRule, "pool", "lbtwist.rules.actions.Pool", waits=False, decides=True
+)
+poolRequest = Extension(
+    IRequestRule, "pool", "lbtwist.rules.actions.Pool", waits=False, decides=True
+)
+serverRequest = Extension(
+    IRequestRule, "server", "lbtwist.rules.actions.Server", waits=False, decides=True
+)
+allowConnection = Extension(
+    IConnectionRule, "allow", "lbtwist.rules.actions.Allow", waits=False, decides=True
+)
+allowRequest = Extension(
+    IRequestRule, "allow", "lbtwist.rules.actions.Allow", waits=False, decides=True
+)
+allowResponse = Extension(
+    IResponseRule, "allow", "lbtwist.rules.actions.Allow", waits=False, decides=True
+)
+denyRequest = Extension(
+    IRequestRule, "deny", "lbtwist.rules.actions.Deny", waits=False, decides=True
+)
+tarpitRequest = Extension(
+    IRequestRule, "tarpit", "lbtwist.rules.actions.Tarpit", waits=False, decides=True
+)
+rejectConnection = Extension(
+    IConnectionRule, "reject", "lbtwist.rules.actions.Reject", waits=False, decides=True
+)
+rejectRequest = Extension(
+    IRequestRule, "reject", "lbtwist.rules.actions.Reject", waits=False, decides=True
+)
+closeConnection = Extension(
+    IConnectionRule, "close", "lbtwist.rules.actions.Close", waits=False, decides=True
+)
+closeRequest = Extension(
+    IRequestRule, "close", "lbtwist.rules.actions.Close", waits=False, decides=True
+)
+silentDropConnection = Extension(
+    IConnectionRule, "silent-drop", "lbtwist.rules.actions.SilentDrop", waits=False, decides=True
+)
+silentDropRequest = Extension(
+    IRequestRule, "silent-drop", "lbtwist.rules.actions.SilentDrop", waits=False, decides=True
+)
+answerRequest = Extension(
+    IRequestRule, "answer", "lbtwist.rules.actions.Answer", waits=False, decides=True
+)
+tunnelRequest = Extension(
+    IRequestRule, "tunnel", "lbtwist.rules.actions.Tunnel", waits=False, decides=True
+)
+redirectRequest = Extension(
+    IRequestRule, "redirect", "lbtwist.rules.redirecting.Redirect", waits=False
+)
+setHeaderRequest = Extension(
+    IRequestRule, "set-header", "lbtwist.rules.fields.SetHeader", waits=False
+)
+setHeaderResponse = Extension(
+    IResponseRule, "set-header", "lbtwist.rules.fields.SetHeader", waits=False
+)
+addHeaderRequest = Extension(
+    IRequestRule, "add-header", "lbtwist.rules.fields.AddHeader", waits=False
+)
+addHeaderResponse = Extension(
+    IResponseRule, "add-header", "lbtwist.rules.fields.AddHeader", waits=False
+)
+delHeaderRequest = Extension(
+    IRequestRule, "del-header", "lbtwist.rules.fields.DelHeader", waits=False
+)
+delHeaderResponse = Extension(
+    IResponseRule, "del-header", "lbtwist.rules.fields.DelHeader", waits=False
+)
+replaceHeaderRequest = Extension(
+    IRequestRule, "replace-header", "lbtwist.rules.fields.ReplaceHeader", waits=False
+)
+replaceHeaderResponse = Extension(
+    IResponseRule, "replace-header", "lbtwist.rules.fields.ReplaceHeader", waits=False
+)
+replaceValueRequest = Extension(
+    IRequestRule, "replace-value", "lbtwist.rules.fields.ReplaceValue", waits=False
+)
+replaceValueResponse = Extension(
+    IResponseRule, "replace-value", "lbtwist.rules.fields.ReplaceValue", waits=False
+)
+setPathRequest = Extension(IRequestRule, "set-path", "lbtwist.rules.changes.SetPath", waits=False)
+replacePathRequest = Extension(
+    IRequestRule, "replace-path", "lbtwist.rules.changes.ReplacePath", waits=False
+)
+setQueryRequest = Extension(
+    IRequestRule, "set-query", "lbtwist.rules.changes.SetQuery", waits=False
+)
+setUriRequest = Extension(IRequestRule, "set-uri", "lbtwist.rules.changes.SetURI", waits=False)
+setMethodRequest = Extension(
+    IRequestRule, "set-method", "lbtwist.rules.changes.SetMethod", waits=False
+)
+setHostRequest = Extension(IRequestRule, "set-host", "lbtwist.rules.changes.SetHost", waits=False)
+setStatusResponse = Extension(
+    IResponseRule, "set-status", "lbtwist.rules.changes.SetStatus", waits=False
+)
+setVarConnection = Extension(
+    IConnectionRule, "set-var", "lbtwist.rules.keeping.SetVar", waits=False
+)
+setVarRequest = Extension(IRequestRule, "set-var", "lbtwist.rules.keeping.SetVar", waits=False)
+setVarResponse = Extension(IResponseRule, "set-var", "lbtwist.rules.keeping.SetVar", waits=False)
+captureRequest = Extension(IRequestRule, "capture", "lbtwist.rules.keeping.Capture", waits=False)
+captureResponse = Extension(IResponseRule, "capture", "lbtwist.rules.keeping.Capture", waits=False)
+setTimeoutRequest = Extension(
+    IRequestRule, "set-timeout", "lbtwist.rules.keeping.SetTimeout", waits=False
+)
+setTimeoutResponse = Extension(
+    IResponseRule, "set-timeout", "lbtwist.rules.keeping.SetTimeout", waits=False
+)
+setLogRequest = Extension(IRequestRule, "set-log", "lbtwist.rules.keeping.SetLog", waits=False)
+setLogResponse = Extension(IResponseRule, "set-log", "lbtwist.rules.keeping.SetLog", waits=False)
+
+limitConnection = Extension(
+    IConnectionRule, "limit", "lbtwist.rules.limits.ConnectionLimit", waits=False
+)
+limitRequest = Extension(IRequestRule, "limit", "lbtwist.rules.limits.Limit", waits=False)
+auth = Extension(IRequestRule, "auth", "lbtwist.authentication.Auth")
