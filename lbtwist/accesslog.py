@@ -198,9 +198,11 @@ def _tcp(clock: Clock, wallclock: Clock) -> Format:
         frontend = exchange.frontend
         pool = exchange.pool
         server = exchange.server
+        tls = connection.tls
         return _TCP % (
             *connection.client, date(connection.acceptedAt),
-            frontend.name, "" if connection.tls is None else "~",
+            # A passthrough has TLS that does not end here.
+            frontend.name, "~" if tls is not None and tls.version else "",
             frontend.name if pool is None else pool.name,
             "<NOSRV>" if server is None else server.name,
             *_sessionTimers(exchange), exchange.bytesOut, exchange.cause, exchange.stage,

@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 from lbtwist import accesslog
 from lbtwist.accesslog import BATCH, CAPACITY, AccessLog, Logs, Writer, formatter
 from lbtwist.errors import StartError
-from lbtwist.exchange import Cause, Connection, Exchange, Stage
+from lbtwist.exchange import Cause, Connection, Exchange, Stage, TLSInfo
 from lbtwist.interfaces import IExchangeObserver
 from lbtwist.sansio.http1 import RequestHead
 
@@ -240,10 +240,17 @@ TCP = [
     ),
     pytest.param(
         {**SESSION, "accepted": -25, "assigned": 100, "connected": 130, "finished": 5000,
-         "tls": object(), "ahead": (2, 0)},
+         "tls": TLSInfo(version="TLSv1.3"), "ahead": (2, 0)},
         "10.0.1.2:33317 [06/Feb/2009:12:14:14.630] http-in~ static/srv1 100/30/5025 2750"
         " -- 1/1/1/1/0 2/0",
         id="date and total count from the accept, the queue from after the handshake",
+    ),
+    pytest.param(
+        {**SESSION, "assigned": 0, "connected": 0, "finished": 5007, "bytesOut": 212,
+         "tls": TLSInfo("site.test")},
+        "10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 0/0/5007 212"
+        " -- 1/1/1/1/0 0/0",
+        id="TLS that does not end here",
     ),
     pytest.param(
         {**SESSION, "cause": "s", "stage": "C", "assigned": 0, "connected": None,

@@ -97,13 +97,14 @@ class HTTPFront(Timed):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
-        "_certificateLines", "_kept", "connection", "exchanges", "shared", "transport",
+        "_certificateLines", "_guard", "_kept", "connection", "exchanges", "shared", "transport",
     )  # fmt: skip
 
     def __init__(self, shared: Shared, connection: Connection) -> None:
         super().__init__()
         self.shared = shared
         self.connection = connection
+        self._guard = None if connection.tls is None else connection.tls.guard
         self.transport: Any = None
         self.exchanges = 0
         self._kept: dict[Server, Any] | None = None
@@ -325,6 +326,11 @@ class HTTPFront(Timed):
         shared = self.shared
         if head.method == b"CONNECT" and shared.config.connect == "deny":
             self._answered(exchange, Cause.REFUSED, 405, "CONNECT is not served here")
+            return
+        guard = self._guard
+        if guard is not None and not guard(head.host):
+            # On a connection of its own it would be met as its name demands.
+            self._answered(exchange, Cause.REFUSED, 421, "TLS: a name that demands more")
             return
         redirect = shared.redirect
         if redirect is not None and not self._isSecure(head):

@@ -15,6 +15,7 @@ _TEXTS: dict[int, tuple[str, str]] = {
     413: ("Payload Too Large", "The request entity exceeds the maximum allowed."),
     414: ("URI Too Long", "The request target exceeds the maximum allowed."),
     417: ("Expectation Failed", "The expectation of the request is not known."),
+    421: ("Misdirected Request", "The request was sent to a server that cannot answer it."),
     431: ("Request Header Fields Too Large", "The request header exceeds the maximum allowed."),
     500: ("Internal Server Error", "An internal server error occurred."),
     501: ("Not Implemented", "The server does not support the functionality required to"
