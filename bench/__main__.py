@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.cases import CASES
+from bench.certificate import Certificate
 from bench.idle import runIdle
 from bench.load import Bench, runLoad, say
 from bench.origin import Origin
@@ -130,7 +131,8 @@ def measure(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
         origin = stack.enter_context(Origin(nginx, Path(directory) / "nginx", placement))
-        bench = Bench(origin, placement, wrk, options.rounds, options.seconds)
+        certificate = Certificate(Path(directory) / "certificate")
+        bench = Bench(origin, certificate, placement, wrk, options.rounds, options.seconds)
         for name in options.case:
             case = CASES[name]
             run = runIdle if name == "idle-memory" else runLoad

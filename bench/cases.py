@@ -72,7 +72,9 @@ class Case:
     @ivar units: how many of them a request is.
     @ivar path: what is asked for.
     @ivar length: of the answer's body, in bytes.
+    @ivar mode: C{http}, C{tcp}, or C{https} for HTTP behind TLS that the program ends.
     @ivar closes: every request has a client connection of its own.
+    @ivar handshakes: and each of them begins with a full handshake, which wrk does not do.
     @ivar connections: of clients at once.
     @ivar columns: names in L{FIGURES}, in the order of the table.
     """
@@ -85,6 +87,7 @@ class Case:
     path: str = "/small"
     length: int = len(SMALL)
     closes: bool = False
+    handshakes: bool = False
     unit: str = "request"
     units: int = 1
     connections: int = 32
@@ -122,6 +125,32 @@ CASES = {
             "cpu",
             (Goal(3.0, "haproxy"),),
             closes=True,
+        ),
+        Case(
+            "https-small",
+            "kept connections with TLS 1.3, 96-byte answers",
+            "https",
+            "cpu",
+            (Goal(2.0, "haproxy"),),
+        ),
+        Case(
+            "https-handshakes",
+            "a full TLS 1.3 handshake for every request, ECDSA P-256, 96-byte answers",
+            "https",
+            "cpu",
+            (Goal(2.0, "haproxy"),),
+            closes=True,
+            handshakes=True,
+            unit="handshake",
+        ),
+        Case(
+            "https-large",
+            "kept connections with TLS 1.3, 1 MiB answers",
+            "https",
+            "bytes",
+            (Goal(0.7, "haproxy", least=True),),
+            path="/large",
+            length=LARGE,
         ),
         Case(
             "tcp-small",

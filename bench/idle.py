@@ -118,7 +118,14 @@ def runIdle(bench: Bench, case: Case, programs: Sequence[Program]) -> dict[str, 
                 place = directory / program.name
                 try:
                     running = stack.enter_context(
-                        Running(program, case.mode, bench.origin, place, bench.placement)
+                        Running(
+                            program,
+                            case.mode,
+                            bench.origin,
+                            bench.certificate,
+                            place,
+                            bench.placement,
+                        )
                     )
                     measure(case, running, outcome)
                 except NotStarted as error:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import attr
 
+from bench import handshakes
 from bench.cases import FIGURES, Case
+from bench.certificate import Certificate
 from bench.origin import SMALL, Origin
 from bench.programs import Program, Running
 from bench.system import NotStarted, Placement, cpuTime
@@ -69,12 +71,14 @@ class Bench:
     """
     How the cases are run.
 
+    @ivar certificate: of the programs, in the cases with TLS.
     @ivar wrk: the executable.
     @ivar rounds: how often each program is measured in each case.
     @ivar seconds: the length of one measurement under load.
     """
 
     origin: Origin
+    certificate: Certificate
     placement: Placement
     wrk: str
     rounds: int
@@ -97,7 +101,7 @@ def checkAnswers(case: Case, running: Running) -> list[str]:
             problems.append(f"{case.path} was answered with {status} and {len(body)} bytes")
         elif case.path == "/small" and body != SMALL:
             problems.append(f"{case.path} came back with other bytes")
-    if case.mode == "http":
+    if case.mode != "tcp":
         _, seen = running.fetch("/seen")
         try:
             # Envoy tells of a client on the loopback by an address of this machine.
@@ -109,12 +113,12 @@ def checkAnswers(case: Case, running: Running) -> list[str]:
 
 def checkLog(case: Case, lines: int, asked: int, reports: Sequence[WrkReport]) -> list[str]:
     """
-    Whether an access log has a line per exchange: per request in mode http, per
-    connection in mode tcp.
+    Whether an access log has a line per exchange: per request with HTTP, per connection
+    in mode tcp.
 
     @param lines: in the log.
     @param asked: requests with a connection of their own that were made by the bench.
-    @param reports: of every run of wrk.
+    @param reports: of every run of the load.
     @return: a sentence if there are too few lines or too many.
     """
     # wrk tries the address with a connection of its own before each run, and
@@ -204,14 +208,25 @@ class Drive:
         self._outcome.problems += checkLog(self._case, lines, asked, self._reports)
 
     def _load(self, seconds: int) -> WrkReport:
-        report = drive(
-            self._bench.wrk,
-            self._running.url + self._case.path,
-            connections=self._case.connections,
-            seconds=seconds,
-            headers=["Connection: close"] if self._case.closes else [],
-            cpus=self._bench.placement.load,
-        )
+        bench, case = self._bench, self._case
+        if case.handshakes:
+            report = handshakes.drive(
+                self._running.port,
+                connections=case.connections,
+                seconds=seconds,
+                cpus=bench.placement.load,
+                environment=bench.certificate.clients,
+            )
+        else:
+            report = drive(
+                bench.wrk,
+                self._running.url + case.path,
+                connections=case.connections,
+                seconds=seconds,
+                headers=["Connection: close"] if case.closes else [],
+                cpus=bench.placement.load,
+                environment=bench.certificate.clients,
+            )
         self._reports.append(report)
         return report
 
@@ -232,7 +247,14 @@ def runLoad(bench: Bench, case: Case, programs: Sequence[Program]) -> dict[str, 
             place = directory / program.name
             try:
                 running = stack.enter_context(
-                    Running(program, case.mode, bench.origin, place, bench.placement)
+                    Running(
+                        program,
+                        case.mode,
+                        bench.origin,
+                        bench.certificate,
+                        place,
+                        bench.placement,
+                    )
                 )
             except NotStarted as error:
                 outcome.failure = str(error)

@@ -18,6 +18,7 @@ from typing import Self
 
 import attr
 
+from bench.certificate import Certificate
 from bench.origin import Origin, fetch
 from bench.system import Child, Placement, freePorts
 
@@ -33,7 +34,7 @@ class Program:
     @ivar executable: its file's name.
     @ivar arguments: with C{{config}} where the configuration's path goes.
     @ivar extension: of its templates, C{NAME.MODE.EXTENSION}.
-    @ivar modes: what it can do, of C{http} and C{tcp}.
+    @ivar modes: what it can do, of C{http}, C{https} and C{tcp}.
     @ivar version: the arguments that make it print its version.
     @ivar logsToStdout: its access log is its standard output.
     @ivar plugin: a module that must be there as well.
@@ -44,7 +45,7 @@ class Program:
     arguments: tuple[str, ...]
     extension: str
     version: tuple[str, ...]
-    modes: frozenset[str] = frozenset({"http", "tcp"})
+    modes: frozenset[str] = frozenset({"http", "https", "tcp"})
     environment: Mapping[str, str] = attr.field(factory=dict)
     logsToStdout: bool = False
     plugin: str = ""
@@ -57,7 +58,7 @@ class Program:
 
     def render(self, mode: str, values: Mapping[str, object]) -> str:
         """
-        @param values: C{port}, C{log}, C{serverA} and C{serverB}.
+        @param values: C{port}, C{log}, C{certificate}, C{serverA} and C{serverB}.
         @return: its configuration.
         """
         path = TEMPLATES / f"{self.name}.{mode}.{self.extension}"
@@ -117,7 +118,7 @@ PROGRAMS = {
             ("run", "--adapter", "caddyfile", "--config", "{config}"),
             "Caddyfile",
             ("version",),
-            frozenset({"http"}),
+            frozenset({"http", "https"}),
             {"GOMAXPROCS": "1"},
         ),
     )
@@ -137,16 +138,25 @@ class Running:
     """
     A program at work between C{with} and its end.
 
-    @ivar url: where it listens, without a path.
+    @ivar port: where it listens.
+    @ivar url: the same, without a path.
     @ivar asked: requests the bench made of it itself.
     """
 
     def __init__(
-        self, program: Program, mode: str, origin: Origin, directory: Path, placement: Placement
+        self,
+        program: Program,
+        mode: str,
+        origin: Origin,
+        certificate: Certificate,
+        directory: Path,
+        placement: Placement,
     ) -> None:
         self.program = program
         self.port = freePorts(1)[0]
-        self.url = f"http://127.0.0.1:{self.port}"
+        secure = mode == "https"
+        self.url = f"{'https' if secure else 'http'}://127.0.0.1:{self.port}"
+        self._trusting = certificate.trusting() if secure else None
         self.asked = 0
         directory.mkdir()
         self._log = directory / "access.log"
@@ -154,6 +164,7 @@ class Running:
         values = {
             "port": self.port,
             "log": self._log,
+            "certificate": certificate.path,
             "serverA": origin.serverA,
             "serverB": origin.serverB,
         }
@@ -190,7 +201,7 @@ class Running:
         @return: the status and the body of one answer.
         @raise OSError: if there was none.
         """
-        answer = fetch(self.url + path)
+        answer = fetch(self.url + path, self._trusting)
         self.asked += 1
         return answer
 

@@ -4,9 +4,10 @@ The load: one run of wrk, and what it printed as values.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attr
 
@@ -76,10 +77,12 @@ def drive(
     seconds: int,
     headers: Sequence[str],
     cpus: frozenset[int],
+    environment: Mapping[str, str],
 ) -> WrkReport:
     """
     Put load on C{url} from one thread; returns when it is over.
 
+    @param environment: variables besides those of this process.
     @raise NotStarted: if wrk did not run.
     @raise OSError: if it did not end in time with a report: nobody is there any more.
     """
@@ -89,6 +92,7 @@ def drive(
     try:
         done = subprocess.run(
             [*command, url],
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -44,50 +44,85 @@ def among(host: str, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+PATIENCE = 1.0
+"""Seconds that a handshake may take while others wait for theirs: on most lines three
+round trips, which is more than a full one of TLSv1.2 needs."""
+
+_PER_TURN = 16
+
+
 class Handshakes:
     """
     TLS handshakes under way; too many would leave no time for anything else.
 
+    Who comes when there are too many waits. Whoever is the oldest then has to be done
+    within L{PATIENCE}, and of those who wait the newest is the next: clients that send
+    a hello and nothing more cannot keep others out until they have timed out.
+
     @ivar most: so many at once; 0 is no limit.
-    @ivar active: how many there are now.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.active = 0
+        self._active: dict[Arrival, float] = {}
         self._waiting: dict[Arrival, None] = {}
-        self._giving = False
+        self._planned: Any = None
+
+    @property
+    def active(self) -> int:
+        """How many there are now."""
+        return len(self._active)
 
     def ask(self, arrival: Arrival) -> None:
         """Have C{arrival.shake} called, now or when it is its turn."""
-        if 0 < self.most <= self.active:
+        if self.most and (self._waiting or self.active >= self.most):
             self._waiting[arrival] = None
+            self._plan(arrival.reactor)
         else:
-            self.active += 1
-            arrival.shake()
+            self._begin(arrival)
+
+    def _begin(self, arrival: Arrival) -> None:
+        self._active[arrival] = arrival.reactor.seconds()
+        arrival.shake()
 
     def leave(self, arrival: Arrival) -> bool:
         """@return: whether it was still waiting, and does not any more."""
         if arrival not in self._waiting:
             return False
         del self._waiting[arrival]
+        if not self._waiting and self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
         return True
 
-    def ended(self) -> None:
+    def ended(self, arrival: Arrival) -> None:
         """One has succeeded or failed."""
-        self.active -= 1
-        if self._giving:
-            # One that failed at once: the loop below goes on.
-            return
-        self._giving = True
-        try:
-            while self._waiting and self.active < self.most:
-                arrival = next(iter(self._waiting))
-                del self._waiting[arrival]
-                self.active += 1
-                arrival.shake()
-        finally:
-            self._giving = False
+        del self._active[arrival]
+        if self._planned is not None:
+            # Not at once: those who time out together must not begin one after another.
+            self._planned.reset(0)
+
+    def _plan(self, reactor: Any) -> None:
+        if self._planned is None and self._waiting:
+            delay = 0.0
+            if self.active >= self.most:
+                began = next(iter(self._active.values()))
+                delay = max(0.0, began + PATIENCE - reactor.seconds())
+            self._planned = reactor.callLater(delay, self._turn, reactor)
+
+    def _turn(self, reactor: Any) -> None:
+        self._planned = None
+        latest = reactor.seconds() - PATIENCE
+        for _ in range(_PER_TURN):
+            if self._waiting and self.active >= self.most:
+                oldest, began = next(iter(self._active.items()))
+                if began > latest:
+                    break
+                oldest.makeRoom()
+            if not self._waiting:
+                break
+            self._begin(self._waiting.popitem()[0])
+        self._plan(reactor)
 
 
 class Entrance:
@@ -147,6 +182,11 @@ class Arrival(Timed):
 
     def __repr__(self) -> str:
         return f"<Arrival {self.peer[0]} {self._awaited!r}>"
+
+    @property
+    def reactor(self) -> Any:
+        """Who tells of events, and of the time."""
+        return self._entrance.reactor
 
     def start(self) -> None:
         """Begin with what has to come first."""
@@ -247,7 +287,7 @@ class Arrival(Timed):
         except HandshakeRefused as refused:
             self._alert = refused.alert
             self._helloRefused(Cause.REFUSED, f"TLS: {refused.reason}")
-            self._inbound.process.handshakes.ended()
+            self._inbound.process.handshakes.ended(self)
             return
         self._secured = transport = TLSAccepted(
             plain.socket, plain.client, entrance.reactor, context, self._shaken, self._notShaken
@@ -258,14 +298,21 @@ class Arrival(Timed):
         hello = self._hello
         assert hello is not None
         inbound = self._inbound
+        info = self._entrance.tls.guarding(describe(transport.tls, hello))
         inbound.traffic.handshakes += 1
-        inbound.process.handshakes.ended()
-        self._enter(transport, describe(transport.tls, hello), transport.startTLSProtocol)
+        inbound.process.handshakes.ended(self)
+        self._enter(transport, info, transport.startTLSProtocol)
 
     def _notShaken(self, _transport: TLSAccepted, failed: HandshakeFailed) -> None:
         cause, self._cause = self._cause, Cause.REFUSED
+        if failed.byPeer:
+            cause = Cause.CLIENT
         self._helloRefused(cause, f"TLS: {failed.reason}")
-        self._inbound.process.handshakes.ended()
+        self._inbound.process.handshakes.ended(self)
+
+    def makeRoom(self) -> None:
+        """It is in its handshake for long, and others wait."""
+        self._giveUp(Cause.CLIENT_TIMEOUT, "no handshake in time for those who wait")
 
     def _giveUp(self, cause: str, reason: str) -> None:
         """End what waits for its handshake, or is in it."""

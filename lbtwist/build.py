@@ -18,6 +18,7 @@ from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
 from lbtwist.discovery import Names, Resolver, resolve
 from lbtwist.exchange import Exchange
+from lbtwist.fetching import Fetcher
 from lbtwist.greeting import checkGreetingOf, greetingOf
 from lbtwist.health import Health
 from lbtwist.http.terminating import Terminating
@@ -35,7 +36,9 @@ from lbtwist.rules.values import Stage
 from lbtwist.server import Server
 from lbtwist.service import Frontend, LoadBalancer
 from lbtwist.snat import originOf
+from lbtwist.stapling import Stapler
 from lbtwist.stats import count
+from lbtwist.tlsfiles import TLSFiles
 
 
 def build(
@@ -93,6 +96,8 @@ class _Building:
         }
         monitor = Monitor(self._reactor, self._seconds, self._random)
         names = Names(self._reactor, self._resolver, self._moved)
+        fetch = Fetcher(self._reactor, self._resolver)
+        stapler = Stapler(self._reactor, self._wallclock, self._random, fetch)
         for name, pool in config.pools.items():
             running = self._pools[name]
             probe = None
@@ -112,7 +117,7 @@ class _Building:
                         names.watch(server, options.host, options.port)
         return LoadBalancer(
             config, self._reactor, self._deadlines, self._process, frontends, self._pools,
-            monitor, names, self._demos, self._logs,
+            monitor, names, self._demos, self._logs, TLSFiles(config, self._reactor, stapler),
         )  # fmt: skip
 
     def _moved(self, server: Server) -> None:

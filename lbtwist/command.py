@@ -28,8 +28,9 @@ from lbtwist.tap import Options as DaemonOptions
 class CheckOptions(usage.Options):
     """C{lbtwist check FILE}."""
 
-    synopsis = "FILE"
+    synopsis = "[--elsewhere] FILE"
     longdesc = "Checks a configuration file: exit 0 if it is valid, else 1."
+    optFlags = [["elsewhere", None, "It is for another machine: look for no interfaces here."]]
 
     def parseArgs(self, path: str) -> None:  # type: ignore[override]
         self["config"] = path
@@ -144,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     check = DaemonOptions()
     try:
-        check.parseOptions(["--check", "--config", options.subOptions["config"]])
+        more = ["--elsewhere"] if options.subOptions["elsewhere"] else []
+        check.parseOptions(["--check", *more, "--config", options.subOptions["config"]])
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0

@@ -95,6 +95,9 @@ class TLSInfo:
     @ivar resumed: an older session goes on.
     @ivar chain: the certificates that C{certificate} was verified by, the nearest
         first, without the root; empty in a resumed session.
+    @ivar guard: given a host, as C{Host} has it, whether this connection meets what is
+        demanded of clients that ask for it by its name; L{None} where no name demands
+        anything of its own.
     """
 
     sni: str = ""
@@ -107,6 +110,7 @@ class TLSInfo:
     verify: int = 0
     resumed: bool = False
     chain: tuple[Any, ...] = ()
+    guard: Callable[[bytes], bool] | None = None
 
     @cached_property
     def told(self) -> ClientCertificate | None:
@@ -161,9 +165,9 @@ class Connection:
         host is C{"unix"} and the port 0.
     @ivar local: the address the client connected to.
     @ivar acceptedAt: the clock's seconds at the accept.
-    @ivar trusted: whether the peer is one of C{trusted-proxies}: what it says
-        of the client is believed and added to, not replaced. The peer is who has
-        connected, not whom its PROXY header names.
+    @ivar trusted: whether C{client} is one of C{trusted-proxies}: what it says of clients
+        of its own is believed and added to, not replaced. Where there is a PROXY header
+        that is whom it names: who has sent the header passes on bytes of others.
     @ivar tls: the client's L{TLSInfo}; L{None} without TLS.
     @ivar proxied: the L{lbtwist.sansio.proxyheader.ProxyHeader} it came with.
     @ivar readyAt: PROXY header and handshake were complete; 0.0 where there are none.

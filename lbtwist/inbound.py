@@ -346,10 +346,13 @@ class Inbound:
 
     def _connection(self, arrival: Arrival, tls: TLSInfo | None, readyAt: float) -> Connection:
         client, local = arrival.peer, arrival.local
-        trusted = bool(self._trusted) and among(client[0], self._trusted)
         header = arrival.header
+        known = True
         if header is not None and header.source is not None and header.destination is not None:
             client, local = header.source, header.destination
+            # Whose UNIX socket that was, nobody here can say.
+            known = client[0] != "unix"
+        trusted = known and bool(self._trusted) and among(client[0], self._trusted)
         return Connection(
             arrival.number, client, local, arrival.acceptedAt, trusted, tls, header, readyAt
         )

@@ -252,12 +252,19 @@ class Networks(Kind[tuple[Network, ...]]):
         found = []
         for word in text.replace(",", " ").split():
             try:
-                found.append(ipaddress.ip_network(word))
+                network = ipaddress.ip_network(word)
             except ValueError as error:
                 raise ValueError(
                     f"{word!r} is not an address or network: {error}"
                 ) from None
+            if network.version == 6 and network.subnet_of(_MAPPED):
+                raise ValueError(f"{word!r} would match nobody: write the IPv4 addresses in it")
+            found.append(network)
         return tuple(found)
+
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""IPv4 in IPv6: whoever comes so is known by the IPv4 address."""
 
 
 class Statuses(Kind[tuple[tuple[int, int], ...]]):

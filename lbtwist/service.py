@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -32,72 +33,10 @@ from lbtwist.logwriter import Logs
 from lbtwist.monitor import Monitor
 from lbtwist.net.addresses import listen
 from lbtwist.net.certificates import ServerTLS
-from lbtwist.net.clienttls import ClientTLS
 from lbtwist.net.profiles import Profile
 from lbtwist.pool import Pool
 from lbtwist.server import Server
-
-
-class Sections:
-    """
-    The C{[tls]} sections that binds name, by name, and their files, which are looked at
-    again from time to time.
-    """
-
-    _log = Logger()
-
-    def __init__(self, config: Config, reactor: Any) -> None:
-        self._config = config
-        self._reactor = reactor
-        self._opened: dict[str, ServerTLS] = {}
-        self._timers: dict[str, Any] = {}
-
-    def open(self) -> Mapping[str, ServerTLS]:
-        """@raise StartError: if one cannot be used; the others are closed again."""
-        try:
-            for frontend in self._config.frontends.values():
-                for bind in frontend.bind:
-                    if bind.tls:
-                        self._open(bind.tls).prepare(bind.alpn)
-        except StartError:
-            self.close()
-            raise
-        return self._opened
-
-    def _open(self, name: str) -> ServerTLS:
-        found = self._opened.get(name)
-        if found is None:
-            found = self._opened[name] = ServerTLS(self._config.tls[name])
-            self._wait(found)
-        return found
-
-    def _wait(self, section: ServerTLS) -> None:
-        seconds = section.config.reload
-        if seconds:
-            name = section.config.name
-            self._timers[name] = self._reactor.callLater(seconds, self._look, section)
-
-    def _look(self, section: ServerTLS) -> None:
-        self._wait(section)
-        generation = section.generation
-        problem = section.reload()
-        if problem is not None:
-            self._log.error("{problem}", problem=problem)
-        elif section.generation != generation:
-            self._log.info("[tls {name}]: its files were read again", name=section.config.name)
-
-    def find(self, name: str) -> ServerTLS | None:
-        """@return: a section whose files are open, L{None} if they are not."""
-        return self._opened.get(name)
-
-    def close(self) -> None:
-        """Look at files no more."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        for section in self._opened.values():
-            section.close()
-        self._opened.clear()
+from lbtwist.tlsfiles import TLSFiles
 
 
 class Frontend:
@@ -184,6 +123,7 @@ class LoadBalancer(Service):
         names: Names,
         demos: Mapping[Server, DemoServer],
         logs: Logs,
+        files: TLSFiles,
     ) -> None:
         self.config = config
         self.frontends = dict(frontends)
@@ -195,7 +135,7 @@ class LoadBalancer(Service):
         self._names = names
         self._demos = dict(demos)
         self._logs = logs
-        self._sections = Sections(config, reactor)
+        self._files = files
         self._watchers = Watchers(reactor)
         self._opened = False
         self._draining: list[tuple[Deferred[None], Any]] = []
@@ -205,6 +145,11 @@ class LoadBalancer(Service):
 
     def frontend(self, name: str) -> Frontend:
         return self.frontends[name]
+
+    @property
+    def notAfter(self) -> dict[str, datetime]:
+        """When the certificates that we show, to clients and to servers, expire, by file."""
+        return self._files.notAfter
 
     def explainNext(
         self,
@@ -216,7 +161,7 @@ class LoadBalancer(Service):
 
     def tls(self, name: str) -> ServerTLS | None:
         """@return: a C{[tls]} section whose files are open, L{None} if they are not."""
-        return self._sections.find(name)
+        return self._files.find(name)
 
     def privilegedStartService(self) -> None:
         """
@@ -232,11 +177,11 @@ class LoadBalancer(Service):
             return
         opened = []
         try:
-            sections = self._sections.open()
+            sections = self._files.open()
             for name, pool in self.config.pools.items():
                 for options, server in zip(pool.servers, self.pools[name].servers, strict=True):
                     if options.tls:
-                        server.tls = ClientTLS(options)
+                        server.tls = self._files.server(name, options)
             for frontend in self.frontends.values():
                 opened.append(frontend)
                 frontend.open(sections)
@@ -250,7 +195,7 @@ class LoadBalancer(Service):
         except StartError:
             for frontend in opened:
                 frontend.close()
-            self._sections.close()
+            self._files.close()
             self._logs.close()
             for demo in self._demos.values():
                 demo.stop()
@@ -263,6 +208,7 @@ class LoadBalancer(Service):
         for pool in self.pools.values():
             pool.serversChanged()
         self._names.start()
+        self._files.start()
         self._monitor.start()
         for frontend in self.frontends.values():
             frontend.start()
@@ -329,7 +275,7 @@ class LoadBalancer(Service):
             for server in pool.servers:
                 pool.reuse.drop(server)
         self.deadlines.stop()
-        self._sections.close()
+        self._files.close()
         self._logs.close()
         self._opened = False
         demos = [demo.stop() for demo in self._demos.values()]

@@ -27,10 +27,13 @@ from lbtwist.registry import installed
 class Options(usage.Options):
     """The options of C{twistd lbtwist}."""
 
-    synopsis = "[--config FILE] [--check]"
+    synopsis = "[--config FILE] [--check [--elsewhere]]"
     longdesc = "A multi-protocol load balancer. Try: twistd -n lbtwist --config etc/lb.ini"
     optParameters = [["config", "c", "lb.ini", "The configuration file."]]
-    optFlags = [["check", None, "Only check the configuration: exit 0 if it is valid, else 1."]]
+    optFlags = [
+        ["check", None, "Only check the configuration: exit 0 if it is valid, else 1."],
+        ["elsewhere", None, "It is checked for another machine: look for no interfaces here."],
+    ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.ini")})
 
     config: Config
@@ -41,6 +44,8 @@ class Options(usage.Options):
 
         @raise SystemExit: with 1 if it cannot be used; with C{--check} always.
         """
+        if self["elsewhere"] and not self["check"]:
+            raise usage.UsageError("--elsewhere says nothing without --check")
         path = self["config"]
         try:
             self.config, problems = load(path, installed())
@@ -51,7 +56,13 @@ class Options(usage.Options):
             print(problem, file=sys.stderr)
         if self["check"]:
             from lbtwist.build import build
+            from lbtwist.doctor.facts import Facts
+            from lbtwist.doctor.system import absentInterfaces
 
+            absent = [] if self["elsewhere"] else absentInterfaces(self.config, Facts())
+            if absent:
+                _tell(ConfigError(absent))
+                raise SystemExit(1)
             build(self.config)
             print("Configuration file is valid")
             raise SystemExit(0)

@@ -5,12 +5,17 @@ Certificates for tests: an authority of our own, what it issues, revokes and say
 import datetime
 import functools
 import ipaddress
+import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    NameOID,
+)
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -37,6 +42,34 @@ def keyPEM(key, password=None):
         serialization.BestAvailableEncryption(password)
         if password
         else serialization.NoEncryption(),
+    )
+
+
+def responder(*urls):
+    """@return: the extension by which a certificate names who can be asked for it."""
+    return x509.AuthorityInformationAccess([
+        x509.AccessDescription(
+            AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(url)
+        )
+        for url in urls
+    ])  # fmt: skip
+
+
+SIGNS_OCSP = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])
+
+
+def indexOf(*issued, revoked=()):
+    """@return: the file from which C{openssl ocsp -index} knows certificates."""
+    end = f"{NOW + DAY:%y%m%d%H%M%SZ}"
+
+    def serial(one):
+        number = one.certificate.serial_number
+        return number.to_bytes((number.bit_length() + 7) // 8).hex().upper()
+
+    return "".join(
+        f"{'R' if one in revoked else 'V'}\t{end}\t{end if one in revoked else ''}\t"
+        f"{serial(one)}\tunknown\t/CN={number}\n"
+        for number, one in enumerate(issued)
     )
 
 
@@ -100,7 +133,9 @@ class Authority:
             .not_valid_after(end)
         )
 
-    def issue(self, *names, kind="ecdsa", common=None, begin=None, end=None, key=None):
+    def issue(
+        self, *names, kind="ecdsa", common=None, begin=None, end=None, key=None, extensions=()
+    ):
         key = key or newKey(kind)
         builder = self._builder(
             nameOf(common or (names[0] if names else "nobody")),
@@ -109,7 +144,22 @@ class Authority:
         if names:
             found = x509.SubjectAlternativeName([_alternative(name) for name in names])
             builder = builder.add_extension(found, False)
+        for one in extensions:
+            builder = builder.add_extension(one, False)
         return Issued(builder.sign(self.key, hashes.SHA256()), key, self.chain)
+
+    def careless(self, issued):
+        """
+        @return: the same in PEM, with a C{FALSE} written out that X.690 section 11.5 wants
+            left out: OpenSSL overlooks it, and cryptography does not.
+        """
+        tbs = issued.certificate.tbs_certificate_bytes.replace(b"\1\1\xff", b"\1\1\0")
+        signature = self.key.sign(tbs, ec.ECDSA(hashes.SHA256()))
+        algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+        body = tbs + algorithm + bytes((3, len(signature) + 1, 0)) + signature
+        return ssl.DER_cert_to_PEM_cert(
+            b"\x30\x82" + len(body).to_bytes(2, "big") + body
+        ).encode()
 
     def crl(self, *revoked):
         builder = (
@@ -128,15 +178,29 @@ class Authority:
         signed = builder.sign(self.key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM)
 
-    def ocsp(self, issued, until=None):
-        """@return: a response in DER that says the certificate is good."""
-        response = (
+    def ocsp(
+        self, issued, until=None, since=None, status="GOOD", by=None, show=True,
+        digest=None, named=None, unlimited=False,
+    ):  # fmt: skip
+        """
+        @param by: who signs it instead of us, and whether his certificate is C{show}n.
+        @param named: the hash by which the certificate is named.
+        @return: a response in DER, which says that the certificate is good.
+        """
+        revoked = status == "REVOKED"
+        builder = (
             ocsp.OCSPResponseBuilder()
             .add_response(
-                issued.certificate, self.certificate, hashes.SHA1(), ocsp.OCSPCertStatus.GOOD,
-                NOW - 2 * DAY, until or NOW + DAY, None, None,
+                issued.certificate, self.certificate, named or hashes.SHA1(),
+                ocsp.OCSPCertStatus[status], since or NOW - 2 * DAY,
+                None if unlimited else until or NOW + DAY, NOW - 3 * DAY if revoked else None,
+                None,
             )
-            .responder_id(ocsp.OCSPResponderEncoding.HASH, self.certificate)
-            .sign(self.key, hashes.SHA256())
+            .responder_id(ocsp.OCSPResponderEncoding.HASH, (by or self).certificate)
         )  # fmt: skip
+        if by is not None and show:
+            builder = builder.certificates([by.certificate])
+        key = (by or self).key
+        edwards = isinstance(key, ed25519.Ed25519PrivateKey)
+        response = builder.sign(key, None if edwards else digest or hashes.SHA256())
         return response.public_bytes(serialization.Encoding.DER)

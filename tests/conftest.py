@@ -30,7 +30,7 @@ def pytest_configure(config):
 
 def pytest_runtest_setup(item):
     names = sorted({name for mark in item.iter_markers("needs") for name in mark.args})
-    unknown = [name for name in names if name not in programs.PACKAGES]
+    unknown = [name for name in names if name not in programs.NAMES]
     if unknown:
         pytest.fail(f"tests/programs.py does not name {', '.join(unknown)}", pytrace=False)
     absent = programs.missing(names)

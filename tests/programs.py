@@ -1,5 +1,6 @@
 """
-The programs outside of Python that the tests use, and the Debian package of each.
+The programs that the tests use from the outside: the Debian package of each, and those
+of PyPI that cannot live in one environment with us.
 
 As a script it says what is missing; with C{--install} it also installs it, where
 it may. It needs nothing but Python.
@@ -10,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 PACKAGES = {
     "curl": "curl",
@@ -21,8 +23,16 @@ PACKAGES = {
     "nginx": "nginx",
     "openssl": "openssl",
     "squid": "squid",
+    "testssl": "testssl.sh",
     "wrk": "wrk",
 }
+
+# Their requirements contradict ours, so each has an environment inside of ours: sslyze 6.3
+# wants cryptography below 47, pyOpenSSL 26 one from 49 on.
+ENVIRONMENTS = {
+    "sslyze": "sslyze>=6.3",
+}
+NAMES = (*PACKAGES, *ENVIRONMENTS)
 
 # Debian keeps servers where the path of an ordinary user does not look.
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
@@ -30,13 +40,19 @@ PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "
 
 def find(name):
     """
-    @param name: one of L{PACKAGES}.
+    @param name: one of L{NAMES}.
     @return: the path of the program, or L{None}.
     """
-    return shutil.which(name, path=PATH)
+    own = [str(environment(name) / "bin")] if name in ENVIRONMENTS else []
+    return shutil.which(name, path=os.pathsep.join([*own, PATH]))
 
 
-def missing(names=tuple(PACKAGES)):
+def environment(name):
+    """@return: the directory of one of L{ENVIRONMENTS}."""
+    return Path(sys.prefix, "programs", name)
+
+
+def missing(names=NAMES):
     """@return: those of C{names} that are not on this machine."""
     return [name for name in names if find(name) is None]
 
@@ -50,25 +66,52 @@ def freePort():
 
 def install(packages):
     """@return: whether apt-get did it."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    silent = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-        if subprocess.run(["apt-get", "-q", *command], env=environment).returncode:
+        if subprocess.run(["apt-get", "-q", *command], env=silent).returncode:
             return False
     return True
+
+
+def makeEnvironment(name):
+    """Install one of L{ENVIRONMENTS}; nothing is left of it if that fails."""
+    directory = environment(name)
+    pip = [directory / "bin" / "pip", "--quiet", "--disable-pip-version-check"]
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", directory],
+        [*pip, "install", ENVIRONMENTS[name]],
+    ):
+        if subprocess.run(command).returncode:
+            shutil.rmtree(directory, ignore_errors=True)
+            return
 
 
 def main(arguments):
     absent = missing()
     if not absent:
         return
-    packages = sorted({PACKAGES[name] for name in absent})
     print(f"The tests also use: {', '.join(absent)}")
-    if "--install" in arguments and os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"Installing {' '.join(packages)}; Debian may start some of it as a service.")
-        if install(packages):
+    if "--install" in arguments:
+        packages = sorted({PACKAGES[name] for name in absent if name in PACKAGES})
+        if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+            print(f"Installing {' '.join(packages)}; Debian may start some of it as a service.")
+            install(packages)
+        # Outside of an environment it would land beside Debian's own Python.
+        if sys.prefix != sys.base_prefix:
+            for name in absent:
+                if name in ENVIRONMENTS:
+                    print(f"Installing {name} into {environment(name)}", flush=True)
+                    makeEnvironment(name)
+        absent = missing()
+        if not absent:
             return
-    print("What needs them is skipped. To have it run, as root:")
-    print(f"    apt-get install {' '.join(packages)}", flush=True)
+    packages = sorted({PACKAGES[name] for name in absent if name in PACKAGES})
+    print(f"What needs {', '.join(absent)} is skipped. To have it run:")
+    if packages:
+        print(f"    as root: apt-get install {' '.join(packages)}")
+    if not ENVIRONMENTS.keys().isdisjoint(absent):
+        print("    in an environment of Python: python tests/programs.py --install")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

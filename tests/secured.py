@@ -58,7 +58,7 @@ class Secured:
             one.setblocking(False)
         self.protocol = protocol or Noting()
         self.failed = self.refused = self.transport = self.secured = self.info = None
-        if pair is not unixPair:
+        if theirs.family != socket.AF_UNIX:
             theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer = (context or clientContext()).wrap_socket(
             theirs, server_hostname=name, do_handshake_on_connect=False, session=session,

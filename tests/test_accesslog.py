@@ -248,6 +248,13 @@ TCP = [
         id="date and total count from the accept, the queue from after the handshake",
     ),
     pytest.param(
+        {**SESSION, "assigned": 0, "connected": 0, "finished": 5007, "bytesOut": 212,
+         "tls": TLSInfo("site.test")},
+        "10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 0/0/5007 212"
+        " -- 1/1/1/1/0 0/0",
+        id="TLS that does not end here",
+    ),
+    pytest.param(
         {**SESSION, "cause": "s", "stage": "C", "assigned": 0, "connected": None,
          "finished": 5000, "bytesOut": 0, "retries": 1, "redispatched": True},
         "10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 0/-1/5000 0"

@@ -53,6 +53,7 @@ def refused(made, bound, *call, code=errno.EPERM):
 
 
 def test_theInterfaceIsSetBeforeBind(made):
+    """Row 003.7."""
     skt = listen(bind(interface="eth2"))
     assert skt.options[DEVICE] == b"eth2\0"
     assert place(skt, "setsockopt", *DEVICE) < place(skt, "bind") < place(skt, "listen")
@@ -68,6 +69,7 @@ def test_theInterfaceIsSetBeforeBind(made):
     ],
 )
 def test_transparentIsSetBeforeBind(made, host, level, option):
+    """Row 003.9."""
     skt = listen(bind(host, transparent=True))
     assert skt.options[level, option] == 1
     assert place(skt, "setsockopt", level, option) < place(skt, "bind")
@@ -111,6 +113,7 @@ def test_anUnknownInterface(made):
 
 
 def test_anInterfaceNeedsAPrivilege(made):
+    """Row 003.7: without the privilege a clear error."""
     said = refused(made, bind(interface="eth2"), "setsockopt", *DEVICE)
     assert "interface eth2" in said
     assert "CAP_NET_RAW" in said

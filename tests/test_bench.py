@@ -1,18 +1,27 @@
 """
-The bench: what it reads, what it computes and what it prints. No load is made here.
+The bench: what it reads, what it computes and what it prints. The only load that is made
+here is to see what its clients offer a server with TLS.
 """
 
 import argparse
+import json
 import os
+import select
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
 from bench import __main__ as command
+from bench import handshakes, wrk
 from bench.cases import CASES, FIGURES, Goal
+from bench.certificate import SUITE, VERSION, Certificate
 from bench.load import Outcome, Sample, checkAnswers, checkLog, sample
-from bench.origin import SMALL, parseStatus
+from bench.origin import SMALL, fetch, parseStatus
 from bench.programs import LBTWIST, PROGRAMS
 from bench.report import asJSON, medians, ratios, table, verdicts
 from bench.system import (
@@ -53,7 +62,13 @@ SPOILED = GOOD.replace(
     "  Non-2xx or 3xx responses: 12\nRequests/sec",
 )
 
-VALUES = {"port": 20001, "log": "/log/access.log", "serverA": 20002, "serverB": 20003}
+VALUES = {
+    "port": 20001,
+    "log": "/log/access.log",
+    "certificate": "/certificate/site.pem",
+    "serverA": 20002,
+    "serverB": 20003,
+}
 
 
 class TestWrk:
@@ -97,28 +112,32 @@ class TestConfigurations:
         assert "$" not in text
         assert all(text.count(str(VALUES[name])) == 1 for name in ("port", "serverA", "serverB"))
         assert program.logsToStdout or text.count(VALUES["log"]) == 1
+        assert (VALUES["certificate"] in text) == (mode == "https")
 
-    @pytest.mark.parametrize("mode", ["http", "tcp"])
+    @pytest.mark.parametrize("mode", ["http", "https", "tcp"])
     def test_lbtwistDoesTheWorkOfTheOthers(self, mode, tmp_path):
         path = tmp_path / "bench.ini"
         path.write_text(LBTWIST.render(mode, VALUES))
         config, warnings = load(path, installed())
         assert warnings == []
         frontend, pool = config.frontends["bench"], config.pools["app"]
-        assert frontend.mode == mode
+        spoken = mode.removesuffix("s")
+        assert frontend.mode == spoken
         assert [(log.target, log.path, log.format) for log in frontend.log] == [
-            ("file", "/log/access.log", mode)
+            ("file", "/log/access.log", spoken)
         ]
+        assert [bind.tls for bind in frontend.bind] == ["site" if mode == "https" else ""]
         assert [str(server) for server in pool.servers] == ["127.0.0.1:20002", "127.0.0.1:20003"]
         assert pool.balance.name == "roundrobin"
-        if mode == "http":
+        if spoken == "http":
             assert (frontend.forwarded, pool.http_reuse) == ("x", "always")
 
     @pytest.mark.needs("haproxy")
-    @pytest.mark.parametrize("mode", ["http", "tcp"])
+    @pytest.mark.parametrize("mode", ["http", "https", "tcp"])
     def test_haproxyAcceptsItsOwn(self, mode, tmp_path):
         config = tmp_path / "haproxy.cfg"
-        config.write_text(PROGRAMS["haproxy"].render(mode, VALUES))
+        values = {**VALUES, "certificate": Certificate(tmp_path / "certificate").path}
+        config.write_text(PROGRAMS["haproxy"].render(mode, values))
         done = subprocess.run(
             [PROGRAMS["haproxy"].find(), "-c", "-f", config], capture_output=True, timeout=20
         )
@@ -132,6 +151,135 @@ class TestConfigurations:
         assert parseStatus(text) == (33, 198413)
         with pytest.raises(OSError, match="404"):
             parseStatus(b"404 Not Found")
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 96\r\nConnection: close\r\n\r\n" + SMALL
+
+
+class Greeter:
+    """
+    A server with TLS that has one answer.
+
+    @ivar agreed: suite, version and whether it was resumed, of every handshake.
+    """
+
+    def __init__(self, certificate, answer=ANSWER):
+        self.answer = answer
+        self.agreed = []
+        self._closing = False
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate.path)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._closing:
+            skt, _ = self._listening.accept()
+            with skt:
+                skt.settimeout(5)
+                try:
+                    with self._context.wrap_socket(skt, server_side=True) as tls:
+                        self.agreed.append((*tls.cipher()[:2], tls.session_reused))
+                        tls.recv(4096)
+                        tls.sendall(self.answer)
+                        tls.unwrap()
+                except OSError:
+                    # wrk tries the address first, and leaves off in the middle.
+                    continue
+
+    def close(self):
+        self._closing = True
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        self._thread.join()
+        self._listening.close()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    return Certificate(tmp_path / "certificate")
+
+
+@pytest.fixture
+def greeter(certificate):
+    server = Greeter(certificate)
+    yield server
+    server.close()
+
+
+def connectOnce(port):
+    """@return: the L{handshakes.Tally} after one connection."""
+    tally = handshakes.Tally()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for skt, event in handshakes.connection(context, port, tally):
+        poller = select.poll()
+        poller.register(skt, event)
+        poller.poll(5000)
+    return tally
+
+
+class TestHandshakes:
+    def test_everyOneIsFull(self, greeter, certificate):
+        """No session is offered, though the server gives tickets with each connection."""
+        report = handshakes.drive(
+            greeter.port, connections=2, seconds=1, cpus=frozenset(os.sched_getaffinity(0)),
+            environment=certificate.clients,
+        )  # fmt: skip
+        assert report.problems == ()
+        assert 2 < report.requests <= len(greeter.agreed)
+        assert set(greeter.agreed) == {(SUITE, VERSION, False)}
+
+    @pytest.mark.needs("wrk")
+    def test_wrkOffersTheSameAndResumes(self, greeter, certificate):
+        wrk.drive(
+            command.need("wrk"), f"https://127.0.0.1:{greeter.port}/small", connections=1,
+            seconds=1, headers=[], cpus=frozenset(os.sched_getaffinity(0)),
+            environment=certificate.clients,
+        )  # fmt: skip
+        assert {each[:2] for each in greeter.agreed} == {(SUITE, VERSION)}
+        assert greeter.agreed[-1][2]
+
+    def test_anotherSuiteIsInvalid(self, greeter, monkeypatch):
+        monkeypatch.setattr(handshakes, "SUITE", "TLS_OTHER")
+        tally = connectOnce(greeter.port)
+        assert tally.times == []
+        [problem] = tally.wrong
+        assert problem.startswith("agreed on ('TLS_")
+
+    def test_whatIsResumedIsInvalid(self):
+        tls = SimpleNamespace(session_reused=True, cipher=lambda: (SUITE, VERSION, 128))
+        assert handshakes.agreed(tls) == "the handshake was not a full one, it resumed a session"
+
+    @pytest.mark.parametrize(
+        "answer", [ANSWER[:-1], ANSWER.replace(b"200", b"503"), b""], ids=["cut", "503", "none"]
+    )
+    def test_anotherAnswerIsInvalid(self, greeter, answer):
+        greeter.answer = answer
+        assert list(connectOnce(greeter.port).wrong) == [f"answered with {answer[:40]!r}"]
+
+    def test_report(self):
+        tally = handshakes.Tally([0.002] * 198 + [0.003, 0.004])
+        assert tally.report(2.0) == WrkReport(200, 2.0, 3.0)
+        tally.wrong["Connection refused"] = 3
+        assert tally.report(2.0).problems == ("3 connections: Connection refused",)
+        assert handshakes.Tally().report(2.0).problems == ("no request was answered",)
+
+    def test_reportOfTheProcess(self):
+        printed = {"requests": 200, "seconds": 2.0, "p99": 3.0, "problems": ["odd"]}
+        assert handshakes.parse(json.dumps(printed), "") == WrkReport(200, 2.0, 3.0, ("odd",))
+
+    @pytest.mark.parametrize("out", ["", "1", "{}", '{"problems": [], "more": 1}'])
+    def test_anythingElseIsNoReport(self, out):
+        with pytest.raises(OSError, match=r"not a report .*Traceback"):
+            handshakes.parse(out, "Traceback")
+
+    def test_fetchBelievesNoOther(self, greeter, certificate, tmp_path):
+        url = f"https://127.0.0.1:{greeter.port}/small"
+        assert fetch(url, certificate.trusting()) == (200, SMALL)
+        with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+            fetch(url, Certificate(tmp_path / "other").trusting())
 
 
 class TestSystem:
@@ -205,6 +353,10 @@ class TestSamples:
         taken = sample(CASES["tcp-small"], self.report, (0.01, 0.03), (32, 1010))
         assert taken.figures["cpu"] == pytest.approx(20)
 
+    def test_aHandshakeForEveryRequest(self):
+        taken = sample(CASES["https-handshakes"], self.report, (0.1, 0.3), (32, 1010))
+        assert taken.figures["cpu"] == pytest.approx(400)
+
     def test_answersThatTheServerNeverSaw(self):
         taken = sample(CASES["http-small"], self.report, (0.01, 0.03), (0, 400))
         assert taken.problems == ("1000 answers to 400 requests at the server",)
@@ -213,9 +365,10 @@ class TestSamples:
         taken = sample(CASES["http-small"], self.report, (0.01, 0.03), (1000, 1000))
         assert taken.problems == ("1000 server connections for 1000 requests",)
 
+    @pytest.mark.parametrize("name", ["http-small", "https-small", "https-handshakes"])
     @pytest.mark.parametrize("lines", [2005, 2037, 2071])
-    def test_aLineForEveryRequest(self, lines):
-        assert checkLog(CASES["http-small"], lines, 5, [self.report] * 2) == []
+    def test_aLineForEveryRequest(self, lines, name):
+        assert checkLog(CASES[name], lines, 5, [self.report] * 2) == []
 
     @pytest.mark.parametrize("lines", [0, 2004, 2072])
     def test_linesMissingOrTooMany(self, lines):
@@ -252,8 +405,9 @@ class TestAnswers:
         problems = checkAnswers(CASES["http-small"], Answers(small=(200, b"x" * 96)))
         assert set(problems) == {"/small came back with other bytes"}
 
-    def test_clientThatIsNotTold(self):
-        assert checkAnswers(CASES["http-small"], Answers(seen=(200, b""))) == [
+    @pytest.mark.parametrize("name", ["http-small", "https-small"])
+    def test_clientThatIsNotTold(self, name):
+        assert checkAnswers(CASES[name], Answers(seen=(200, b""))) == [
             "the server was told X-Forwarded-For: b''"
         ]
 

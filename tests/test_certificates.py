@@ -2,6 +2,7 @@
 Which context a client gets, what it admits, and what is wrong with files.
 """
 
+import contextlib
 import os
 import ssl
 
@@ -9,12 +10,14 @@ import pytest
 from authority import DAY, NOW, Authority, keyPEM, newKey, pem
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from OpenSSL import SSL
 from secured import Answering, Door, Secured, clientContext, serverTLS
 
 from lbtwist.config.model import TLSConfig, TLSName
 from lbtwist.errors import StartError
 from lbtwist.net.certificates import ServerTLS
+from lbtwist.net.policies import Terms, setGroups
 
 V10, V11, V12, V13 = (
     ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3,
@@ -55,6 +58,7 @@ def shown(secured):
 @pytest.mark.parametrize("floor", ["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize("spoken", [V10, V11, V12, V13])
 def test_floors(ca, tmp_path, made, floor, spoken):
+    """Row 000.1: every floor against every version."""
     ca.issue("site.test").write(tmp_path / "site.pem")
     tls = serverTLS(tmp_path / "site.pem", minimum=floor)
     client = made(tls, clientContext(ca, spoken, spoken))
@@ -120,6 +124,83 @@ def test_ciphers(ca, tmp_path, made):
 
 
 # names
+
+
+POLICIES = pytest.mark.parametrize("policy", ["modern", "intermediate", "old"])
+
+
+@POLICIES
+@pytest.mark.parametrize(
+    "group, known",
+    [("X25519", True), ("prime256v1", True), ("secp384r1", True), ("secp521r1", False),
+     ("X448", False)],
+)  # fmt: skip
+def test_groups(ca, tmp_path, policy, group, known):
+    """The groups for the key exchange are Mozilla's."""
+    ca.issue("site.test").write(tmp_path / "site.pem")
+    door = Door(serverTLS(tmp_path / "site.pem", policy=policy))
+    printed, _ = door.run(
+        "openssl", "s_client", "-connect", f"127.0.0.1:{door.port}", "-curves", group
+    )
+    door.close()
+    assert ("Cipher is TLS_AES" in printed) is known
+    assert [one.reason for one in door.failures] == ([] if known else ["no suitable key share"])
+
+
+@POLICIES
+def test_hybridGroup(ca, tmp_path, policy):
+    """Who knows the group that holds against quantum computers too gets it."""
+    ca.issue("site.test").write(tmp_path / "site.pem")
+    context = serverTLS(tmp_path / "site.pem", policy=policy).context(None)
+    ends = SSL.Connection(context), SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD))
+    ends[0].set_accept_state()
+    ends[1].set_connect_state()
+    for one, other in (ends[::-1], ends, ends[::-1]):
+        with contextlib.suppress(SSL.WantReadError):
+            one.do_handshake()
+        other.bio_write(one.bio_read(65536))
+    ends[0].do_handshake()
+    assert ends[0].get_group_name() == "X25519MLKEM768"
+
+
+def test_anOlderOpenSSL(monkeypatch):
+    """It does not know the hybrid, and not how to say that it need not be known."""
+    context, told = SSL.Context(SSL.TLS_SERVER_METHOD), []
+
+    class Older:
+        known = b"X25519:secp256r1:secp384r1"
+
+        def SSL_CTX_set1_curves_list(self, _context, groups):
+            told.append(groups)
+            return int(groups == self.known)
+
+        def ERR_clear_error(self):
+            told.append("cleared")
+
+    monkeypatch.setattr(SSL, "_lib", Older())
+    terms = Terms("TLSv1.2", "", "intermediate", "none")
+    setGroups(context, terms)
+    assert told[1:] == ["cleared", Older.known]
+    Older.known = b""
+    with pytest.raises(StartError, match="none of the groups X25519:secp256r1:secp384r1"):
+        setGroups(context, terms)
+
+
+@pytest.mark.parametrize(
+    "theirs, agreed",
+    [
+        ("ECDHE+AES256:ECDHE+AES128:ECDHE+CHACHA20", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ("ECDHE+CHACHA20:ECDHE+AES256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["intermediate", "old"])
+def test_order(ca, tmp_path, made, policy, theirs, agreed):
+    """We choose the cipher, but for clients that put ChaCha20 first."""
+    ca.issue("site.test").write(tmp_path / "site.pem")
+    context = clientContext(ca, high=V12)
+    context.set_ciphers(theirs)
+    tls = serverTLS(tmp_path / "site.pem", policy=policy)
+    assert made(tls, context).info.cipher == agreed
 
 
 def test_names(ca, tmp_path, made):
@@ -350,6 +431,7 @@ def withCertificate(context, issued, path):
 
 @pytest.mark.parametrize("spoken", [V12, V13])
 def test_clientCertificates(ca, tmp_path, made, spoken):
+    """Row 003.12: none, good, of another authority, expired; by each setting."""
     good, bad = ca.issue(common="client1"), Authority("Others").issue(common="eve")
     late = ca.issue(common="late", end=NOW - DAY / 2)
 
@@ -367,6 +449,24 @@ def test_clientCertificates(ca, tmp_path, made, spoken):
     assert "certificate verify failed" in client("required", bad).failed.reason
     assert "certificate verify failed" in client("optional", bad).failed.reason
     assert "certificate has expired" in client("required", late).failed.reason
+
+
+@pytest.mark.parametrize("spoken", [V12, V13])
+@pytest.mark.parametrize("curve", [ec.SECP256R1, ec.SECP384R1, ec.SECP521R1])
+def test_curvesOfClientCertificates(ca, tmp_path, made, curve, spoken):
+    """Of some no key exchange is made any more; certificates are another matter."""
+    issued = ca.issue("client1", key=ec.generate_private_key(curve()))
+    context = withCertificate(clientContext(ca, high=spoken), issued, tmp_path / "client.pem")
+    client = made(mutual(ca, tmp_path), context)
+    assert client.failed is None
+    assert client.info.certificate == issued.certificate
+
+
+@pytest.mark.parametrize("spoken", [V12, V13])
+def test_ourCertificateOfALargeCurve(ca, tmp_path, made, spoken):
+    key = ec.generate_private_key(ec.SECP521R1())
+    ca.issue("site.test", key=key).write(tmp_path / "site.pem")
+    assert made(serverTLS(tmp_path / "site.pem"), clientContext(ca, high=spoken)).failed is None
 
 
 def test_theClientIsTold(ca, tmp_path, made):
@@ -396,6 +496,24 @@ def test_verificationOfAName(ca, tmp_path, made):
     tls = mutual(ca, tmp_path, "none", names=(TLSName("admin.test", client_verify="required"),))
     assert made(tls, clientContext()).failed is None
     assert made(tls, clientContext(), "admin.test").failed is not None
+
+
+@pytest.mark.parametrize("wild", [False, True])
+def test_everythingIsReadAtTheStart(ca, tmp_path, made, wild):
+    """Later the file may be out of reach: for hosts that no certificate has as well."""
+    ca.issue("site.test").write(tmp_path / "site.pem")
+    paths = [ca.issue("www.one.test").write(tmp_path / "one.pem")]
+    if wild:
+        paths.append(ca.issue("*.one.test").write(tmp_path / "wild.pem"))
+    (tmp_path / "ca.pem").write_bytes(pem(ca.certificate))
+    tls = serverTLS(
+        tmp_path / "site.pem", *paths, client_ca=str(tmp_path / "ca.pem"),
+        names=(TLSName("*.one.test", client_verify="required"),),
+    )  # fmt: skip
+    (tmp_path / "ca.pem").unlink()
+    for name in ("www.one.test", "other.one.test"):
+        client = made(tls, clientContext(), name)
+        assert "peer did not return a certificate" in client.failed.reason
 
 
 # ALPN

@@ -67,6 +67,7 @@ def linesOf(certificate, kinds=KINDS, verify=0, chain=()):
 
 
 def test_xSSLOfTheSeed():
+    """Row 003.13: golden."""
     certificate = made()
     sha1 = certificate.fingerprint(hashes.SHA1()).hex().upper()
     assert linesOf(certificate, ["x-ssl"]) == [
@@ -149,6 +150,13 @@ def test_forged():
         r'X-SSL-Client-CN: "x\x22\x0D\x0AX-SSL-Client-Verify: 0\x5C/CN=admin,\x00\xC3\xA9;"'
         in linesOf(certificate)
     )
+
+
+@pytest.mark.parametrize("name", [" admin", "admin ", " ", "  ", "#admin", "a  b"])
+def test_spacesAtTheEnds(name):
+    """Whoever reads it finds the same name, and not another's."""
+    subject = nameOf((NameOID.COMMON_NAME, name))
+    assert x509.Name.from_rfc4514_string(rfc2253(subject)) == subject
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))

@@ -63,6 +63,42 @@ def test_checkOfNothing(tmp_path, capsys):
     assert "none.ini" in capsys.readouterr().err
 
 
+BY_INTERFACE = """
+[frontend www]
+bind =
+    127.0.0.1:8080 interface=lo
+    127.0.0.1:8081-8083 interface=no-such-1
+pool = app
+[pool app]
+source-interface = no-such-2
+server a = 127.0.0.1:8001
+server b = 127.0.0.1:8002 source-interface=no-such-3
+"""
+
+
+def test_checkLooksForInterfaces(file, capsys):
+    """Row 003.7: an unknown interface is an error of the check, once for each line."""
+    path = file(BY_INTERFACE)
+    assert main(["check", path]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    *lines, last = err.splitlines()
+    assert [line.partition("; ")[0].rpartition(", this machine has ")[0] for line in lines] == [
+        f"{path}:5:5: error: [frontend www] bind: interface: there is no interface 'no-such-1'",
+        f"{path}:7:1: error: [pool app] source-interface: there is no interface 'no-such-2'",
+        f"{path}:10:12: error: [pool app] server b: source-interface:"
+        " there is no interface 'no-such-3'",
+    ]
+    assert all(", this machine has lo" in line for line in lines)
+    assert last == "3 errors: nothing was started"
+
+
+def test_checkForAnotherMachine(file, capsys):
+    """Whoever writes a configuration need not have the interfaces of the machine it is for."""
+    assert main(["check", "--elsewhere", file(BY_INTERFACE)]) == 0
+    assert capsys.readouterr() == ("Configuration file is valid\n", "")
+
+
 @pytest.mark.parametrize("arguments", [["chekc"], ["check"], ["check", "a", "b"], ["--nothing"]])
 def test_makesNoSense(arguments, capsys):
     assert main(arguments) == 2

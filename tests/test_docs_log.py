@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from heads import get
-from test_accesslog import SESSION, ended, paris, written  # noqa: F401
+from test_accesslog import SESSION, UNREAD, ended, paris, written  # noqa: F401
 
 from lbtwist import logwriter
 from lbtwist.exchange import Cause, Stage, TLSInfo
@@ -102,6 +102,14 @@ def test_theLinesAreTrue():
     exchange.frontend.name = "www"
     assert written(exchange) == blocks("text")[0]
     assert written(exchange, "json") == blocks("json")[0]
+
+
+def test_theLineOfARefusedConnectionIsTrue():
+    """Where no request was read; in mode tcp it is the middle of the line."""
+    exchange = ended(Cause.REFUSED, Stage.REQUEST, **UNREAD, finished=0, status=0, bytesOut=0)
+    exchange.frontend.name = "www"
+    assert written(exchange) in blocks("text")
+    assert f"`{written(exchange, 'tcp').partition('] ')[2]}`" in section("Before the first request")
 
 
 def test_theSessionIsTrue():

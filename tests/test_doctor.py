@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
+from authority import Authority, pem, responder
 from cryptography.hazmat.primitives import serialization
 
 from lbtwist.command import main
@@ -294,11 +295,13 @@ CAUGHT = config(bind="1.1.1.1:80 transparent")
     "rules", [{"iptables-save -t mangle": RULES}, {"nft list ruleset": NFT}]
 )
 def test_everythingIsSetUp(rules):
+    """Row 003.10: each item is OK."""
     machine = Machine(FORWARDING, {**SET_UP, **rules})
     assert set(states(checkTransparent, CAUGHT, machine)) == {"ok"}
 
 
 def test_nothingIsSetUp():
+    """Row 003.10: each item is missing, with the command."""
     machine = Machine(
         {"/boot/config-6.1.0-18-amd64": "CONFIG_NET=y\n"},
         {"ip -4 rule show": "0: from all lookup local\n", "iptables-save -t mangle": "*mangle\n"},
@@ -327,6 +330,7 @@ def test_nothingIsSetUp():
     ],
 )
 def test_eachPieceIsMissed(left, mend):
+    """Row 003.10: and one by one."""
     printed = {**SET_UP, "iptables-save -t mangle": RULES}
     del printed[left]
     assert mends(checkTransparent, CAUGHT, Machine(FORWARDING, printed)) == [mend]
@@ -503,6 +507,39 @@ def test_aKeyWithAPassword():
 def test_whatIsNoCertificate(text):
     machine = Machine({} if text is None else {"/c.pem": text})
     assert states(checkCertificates, withTLS(), machine) == ["missing"]
+
+
+def test_ocsp():
+    """Who fetches responses needs somebody to ask, and the certificate of the issuer."""
+    authority = Authority()
+    url = "http://ocsp.test/"
+    end = NOW + timedelta(90)
+    asked, silent = (
+        authority.issue("a", begin=NOW, end=end, extensions=more)
+        for more in ([responder(url)], [])
+    )
+    about = withTLS(more="ocsp = fetch")
+
+    def last(issued, **files):
+        machine = Machine({"/c.pem": issued.pem(), **files})
+        return list(checkCertificates(about, machine))[-1]
+
+    found = last(asked)
+    assert found.state == "missing" and "certificate of its issuer" in found.what
+    assert found.mend == "cat ISSUER.pem > /c.pem.issuer  # CN=Test Authority"
+    issuer = {"/c.pem.issuer": pem(authority.certificate)}
+    assert str(last(asked, **issuer)).endswith(f"its OCSP response is fetched from {url}")
+    found = last(silent)
+    assert found.state == "look" and "names no OCSP responder" in found.what
+
+
+def test_expiryOfWhatServersAreShown():
+    authority, leaf = certified(13)
+    about = config("", servers="server a = 127.0.0.1:8001 tls sni=a certificate=/c.pem")
+    machine = Machine({"/c.pem": chained(leaf, authority)})
+    state, what = said(checkCertificates, about, machine)[-1]
+    assert state == "missing"
+    assert what.startswith("server app/a /c.pem: it expires in 13 days")
 
 
 def test_authoritiesAndServers():

@@ -141,6 +141,9 @@ class TestTell:
     def test_noNames(self):
         assert Tell("none").names == ()
 
+    def test_xWithoutAZone(self):
+        assert b"For: fe80::1\r\n" in Tell("x").lines("fe80::1%eth0", 80, b"http")
+
     def test_x(self):
         assert Tell("x").lines("2001:db8::1", 8443, b"https") == (
             b"X-Forwarded-For: 2001:db8::1\r\n"

@@ -27,7 +27,7 @@ LAYERS = (
     ("config", "config.*"),
     ("net", "net.*", "deadlines"),
     ("waiting", "asking", "authentication", "logged", "snat", "greeting", "outbound", "reuse",
-     "discovery", "checks", "demo"),
+     "discovery", "checks", "demo", "fetching", "stapling"),
     ("pool",),
     ("monitor", "tunnel", "watching"),
     ("http", "http.pages", "http.back"),
@@ -36,7 +36,7 @@ LAYERS = (
     ("arrival", "inbound"),
     ("explaining.asked", "explaining.explanation", "explaining.found", "explaining.entrance",
      "explaining.rehearsed", "explaining.*", "explaining"),
-    ("service", "admin", "admin.*"),
+    ("tlsfiles", "service", "admin", "admin.*"),
     ("build", "workers", "endpoint"),
     ("doctor.*", "doctor", "tap", "command", "__main__", "testing.*", "testing"),
 )

@@ -51,6 +51,7 @@ def check(skt):
 
 
 def test_theClientsSide():
+    """Row 000.12: what the kernel says of an accepted socket."""
     with listen(Bind("tcp", "127.0.0.1", 0), Profile(MOBILE)) as skt:
         assert skt.getsockopt(TCP, socket.TCP_MAXSEG) == 1200
         with socket.create_connection(skt.getsockname()) as client:
@@ -63,6 +64,7 @@ def test_theClientsSide():
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_theServersSide(host):
+    """Row 000.12: and of one that is connected to a server."""
     pump = Pump()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as skt:

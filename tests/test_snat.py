@@ -145,6 +145,7 @@ def test_aUnixSocketHasNoSource():
 
 
 def test_theClientsAddress():
+    """Row 003.8: IP_TRANSPARENT is 19, and comes before bind."""
     skt = prepared(Origin((CLIENT,)), exchange("198.51.100.7"))
     assert skt.calls == [
         ("setsockopt", *TRANSPARENT, 1),
@@ -155,6 +156,7 @@ def test_theClientsAddress():
 
 
 def test_theClientsIPv6Address():
+    """Row 003.8: IPV6_TRANSPARENT is 75."""
     skt = prepared(Origin((CLIENT,)), exchange("2001:db8::7"), socket.AF_INET6)
     assert skt.calls[0] == ("setsockopt", socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
     assert IPV6_TRANSPARENT == 75

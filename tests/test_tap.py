@@ -104,6 +104,21 @@ def test_check(file, tmp_path, capsys):
     assert os.listdir(tmp_path) == ["lb.ini"]
 
 
+def test_checkLooksForInterfaces(file, capsys):
+    file(GOOD.replace("unix:run.sock", "127.0.0.1:8080 interface=no-such-1"))
+    assert refused("--check") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lb.ini:3:8: error: [frontend www] bind: interface: there is no")
+    assert refused("--check", "--elsewhere") == 0
+
+
+def test_elsewhereIsForACheck(file):
+    file(GOOD)
+    with pytest.raises(UsageError, match="without --check"):
+        parsed("--elsewhere")
+
+
 def test_checkOfWhatIsWrong(file, capsys):
     file(GOOD.replace("pool = app", "pool = ap"))
     assert refused("--check") == 1

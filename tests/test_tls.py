@@ -5,6 +5,7 @@ Transports with TLS: what is written arrives, and every end is told as what it i
 import select
 import socket
 import ssl
+from contextlib import suppress
 
 import pytest
 from authority import DAY, NOW, Authority, pem
@@ -21,11 +22,12 @@ from zope.interface.verify import verifyObject
 
 from lbtwist.config.model import ServerConfig
 from lbtwist.errors import StartError
-from lbtwist.net import clienttls
+from lbtwist.net import clienttls, handshake
 from lbtwist.net.clienttls import ClientTLS
 from lbtwist.net.handshake import LINGER, HandshakeFailed
+from lbtwist.net.records import RECORD, read, write
 from lbtwist.net.tcp import HIGH_WATER
-from lbtwist.net.tls import RECORD, TLSAccepted, TLSOutgoing
+from lbtwist.net.tls import NOTIFY, TLSAccepted, TLSOutgoing
 from lbtwist.server import Endpoint
 from lbtwist.testing import Pump
 
@@ -98,6 +100,29 @@ def test_oneWriteOneRecord(made):
     client.secured.write(b"x" * RECORD)
     client.turn()
     assert len(client.peer.recv(1 << 20)) == RECORD
+
+
+def test_connectionsShareNoData(made):
+    """They are read into one buffer: what came first stays what it was, and as long."""
+    one, other = made(), made()
+    one.sends(b"first " * 100)
+    other.sends(b"second")
+    one.sends(b"3")
+    assert one.protocol.data == b"first " * 100 + b"3"
+    assert other.protocol.data == b"second"
+
+
+def test_longWriteToFullSocket(made):
+    """A write of many records is refused whole if not even its first one finds room."""
+    client = made(pair=tcpPair)
+    tls = client.secured.tls
+    with pytest.raises(SSL.WantWriteError):
+        while True:
+            write(tls, b"a" * RECORD)
+    with pytest.raises(SSL.WantWriteError):
+        write(tls, b"a" * RECORD * 3)
+    client.taken()
+    assert 0 < write(tls, b"a" * RECORD * 3)
 
 
 def test_slowReader(made):
@@ -222,23 +247,48 @@ def test_keyUpdate(tls):
     door.close()
 
 
-def test_readingThatWrites(made):
+def test_oneRecordAtATime(tls):
+    """What is no data could come without end: a read ends after each such record."""
+    pump = Pump()
+    ours, theirs = unixPair()
+    for one in (ours, theirs):
+        one.setblocking(False)
+    peer = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), theirs)
+    handshake.readLittle(peer)
+    peer.set_connect_state()
+    transport = TLSAccepted(
+        ours, None, pump, tls.context(None),
+        lambda done: done.startTLSProtocol(Noting()), lambda *failed: None,
+    )  # fmt: skip
+    transport.startHandshake()
+    for _ in range(4):
+        with suppress(SSL.WantReadError):
+            peer.do_handshake()
+        pump.turn()
+    transport.write(b"data")
+    # Two session tickets come before it.
+    for _ in range(2):
+        with pytest.raises(SSL.WantReadError):
+            peer.recv(100)
+    assert peer.recv(100) == b"data"
+    retry = SSL._lib.SSL_MODE_AUTO_RETRY
+    assert not SSL._lib.SSL_set_mode(transport.tls._ssl, 0) & retry
+    transport.abortConnection()
+    theirs.close()
+
+
+def test_readingThatWrites(made, monkeypatch):
     """What OpenSSL answers by itself finds the socket full: it goes on when it may."""
     client = made()
     blocked = [True]
-    tls = client.secured.tls
 
-    class Full:
-        def recv(self, size):
-            if blocked:
-                blocked.clear()
-                raise SSL.WantWriteError
-            return tls.recv(size)
+    def full(connection):
+        if blocked:
+            blocked.clear()
+            raise SSL.WantWriteError
+        return read(connection)
 
-        def __getattr__(self, name):
-            return getattr(tls, name)
-
-    client.secured.tls = Full()
+    monkeypatch.setattr("lbtwist.net.tls.read", full)
     client.sends(b"data")
     assert client.protocol.data == b"data"
     assert not client.pump.getWriters()
@@ -325,6 +375,30 @@ def test_fullSocketAtTheEnd(made, how):
     client.turn()
     assert client.atEnd()
     assert lost(client) == ([error.ConnectionDone] if how == "loseConnection" else [])
+
+
+@pytest.mark.parametrize("takesIt", [True, False])
+def test_fullSocketForEver(made, takesIt):
+    """The peer has some time to read; then the kernel may deliver what it has."""
+    client = made()
+    with suppress(BlockingIOError):
+        while True:
+            client.transport.socket.send(bytes(4096))
+    client.secured.loseConnection()
+    # Whoever wrote to it ends as well.
+    client.secured.unregisterProducer()
+    client.turn()
+    assert not client.protocol.lost
+    assert client.secured.unsent
+    if takesIt:
+        with socket.socket(fileno=client.peer.fileno()) as raw:
+            raw.recv(1 << 20)
+            raw.detach()
+        client.turn()
+    else:
+        client.pump.advance(NOTIFY)
+    assert lost(client) == [error.ConnectionDone]
+    assert not client.pump.getDelayedCalls()
 
 
 def test_withoutHalfCloses(made):
@@ -435,6 +509,26 @@ def test_fullSocketInTheHandshake(made):
     assert client.info is not None
 
 
+def test_handshakeThatDoesNotFit(ca, tmp_path):
+    """Who sends and does not read is not listened to meanwhile, which would spin."""
+    authority = ca
+    for number in range(30):
+        authority = Authority(f"authority number {number}", authority)
+    authority.issue("site.test").write(tmp_path / "long.pem")
+    ours, theirs = unixPair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    client = Secured(serverTLS(tmp_path / "long.pem"), pair=lambda: (ours, theirs), shake=False)
+    client._tryShake()
+    client.pump._poll()
+    with socket.socket(fileno=client.peer.fileno()) as raw:
+        raw.send(b"\x14\x03\x03\x00\x01\x01")
+        raw.detach()
+    client.turn()
+    assert client.pump.getWriters() == [client.transport]
+    assert not client.pump.getReaders()
+    client.close()
+
+
 @pytest.mark.parametrize("how", ["abortConnection", "connectionLost"])
 def test_endedInTheHandshake(made, how):
     client = made(shake=False)
@@ -475,6 +569,17 @@ def test_farewellIsBounded(made):
                 pass
             raw.close()
         assert not client.pump.getReaders()
+
+
+def test_farewellsAreFew(made, monkeypatch):
+    """They are no connections that a limit counts: beyond some the socket is closed."""
+    monkeypatch.setattr(handshake, "MOST", handshake.Farewell.now + 1)
+    pump = Pump()
+    for _ in range(3):
+        assert made(clientContext(low=V10, high=V11), pump=pump).failed is not None
+    assert len(pump.getReaders()) == 1
+    pump.advance(LINGER)
+    assert handshake.Farewell.now == handshake.MOST - 1
 
 
 def test_renegotiationIsRefused(ca, tls):
@@ -598,6 +703,7 @@ def test_names(far, ca):
     assert not far(ca.issue("*.site.test"), sni="www.site.test").protocol.failed
     assert not far(ca.issue("127.0.0.1"), sni="127.0.0.1").protocol.failed
     assert not far(ca.issue("127.0.0.1"), sni="").protocol.failed
+    assert not far(ca.issue("fe80::1"), sni="fe80::1%eth0").protocol.failed
 
 
 @pytest.mark.parametrize("version", [V12, V13])

@@ -388,7 +388,9 @@ class TLSConfig:
     session_cache: int = option(Integer(0), 20480, "Sessions kept for resumption.")
     tickets: bool = option(Flag(), True, "Whether sessions are resumed by tickets.")
     ocsp: str = option(
-        Word("off", "file"), "off", "Stapling of OCSP responses: FILE.ocsp beside FILE."
+        Word("off", "file", "fetch"),
+        "off",
+        "Stapling of OCSP responses: FILE.ocsp beside FILE, or asked of the authority.",
     )
     reload: float = option(Time(), 10.0, "How often files are looked at; 0 is never.")
     keylog: str = option(Path(), "", "A file for session keys: whoever has it reads all.")

@@ -116,6 +116,18 @@ class Facts:
         """@return: seconds since the epoch."""
         return time.time()
 
+    def interface(self, name: str) -> bool:
+        """@return: whether there is one of this name, or with this name besides its own."""
+        try:
+            socket.if_nametoindex(name)
+        except OSError:
+            return False
+        return True
+
+    def interfaces(self) -> list[str]:
+        """@return: the names of all."""
+        return [name for _, name in socket.if_nameindex()]
+
     def release(self) -> str:
         """@return: the kernel's, as C{6.1.0-18-amd64}."""
         return os.uname().release

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from lbtwist.config.model import Config, TLSConfig
 from lbtwist.doctor.facts import Facts, Item, either, look, missing, ok
 from lbtwist.doctor.system import binds, members
+from lbtwist.net.ocsp import respondersOf
 
 SOON = 14
 """Days before its end at which a certificate is to be renewed."""
@@ -67,7 +68,8 @@ def checkCertificates(config: Config, facts: Facts) -> Iterator[Item]:
         password = _password(tls, facts)
         paths = [*tls.certificate, *(one for other in tls.names for one in other.certificate)]
         for path in dict.fromkeys(paths):
-            yield from _shown(f"[tls {name}]", path, tls.key, password, facts)
+            fetch = tls.ocsp == "fetch"
+            yield from _shown(f"[tls {name}]", path, tls.key, password, facts, fetch)
         if tls.client_ca:
             authorities[tls.client_ca] = f"[tls {name}] client-ca"
     seen = set()
@@ -95,20 +97,20 @@ def _password(tls: TLSConfig, facts: Facts) -> bytes | None:
 
 
 def _shown(
-    label: str, path: str, key: str, password: bytes | None, facts: Facts
+    label: str, path: str, key: str, password: bytes | None, facts: Facts, fetch: bool = False
 ) -> Iterator[Item]:
     if facts.directory(path):
         names = [n for n in facts.names(path) if n.endswith(SUFFIXES) and not n.startswith(".")]
         if not names:
             yield missing(f"{label} {path}: no file ends in {', '.join(SUFFIXES)}", f"ls {path}")
         for name in names:
-            yield from _one(label, os.path.join(path, name), key, password, facts)
+            yield from _one(label, os.path.join(path, name), key, password, facts, fetch)
     else:
-        yield from _one(label, path, key, password, facts)
+        yield from _one(label, path, key, password, facts, fetch)
 
 
 def _one(
-    label: str, path: str, key: str, password: bytes | None, facts: Facts
+    label: str, path: str, key: str, password: bytes | None, facts: Facts, fetch: bool
 ) -> Iterator[Item]:
     what = f"{label} {path}"
     text = facts.read(path)
@@ -151,6 +153,8 @@ def _one(
         if one != leaf:
             name = one.subject.rfc4514_string()
             yield from _dates(f"{what}: {name}", one, facts, onlyBad=True)
+    if fetch:
+        yield _responder(what, path, leaf, certificates, facts)
 
 
 def _certificates(text: bytes) -> list[x509.Certificate]:
@@ -207,6 +211,28 @@ def _chain(
         f"{what}: the chain ends at the certificate itself: {issuer} is missing",
         f"cat INTERMEDIATE.pem >> {path}  # see: openssl x509 -in {path} -noout -ext"
         " authorityInfoAccess",
+    )
+
+
+def _responder(
+    what: str,
+    path: str,
+    leaf: x509.Certificate,
+    certificates: list[x509.Certificate],
+    facts: Facts,
+) -> Item:
+    urls = respondersOf(leaf)
+    if not urls:
+        return look(
+            f"{what}: it names no OCSP responder: nothing is stapled",
+            f"openssl x509 -in {path} -noout -ocsp_uri",
+        )
+    issuers = [*certificates, *_certificates(facts.read(f"{path}.issuer") or b"")]
+    return either(
+        any(_issued(one, leaf) for one in issuers if one != leaf),
+        f"{what}: its OCSP response is fetched from {urls[0]}",
+        f"{what}: its OCSP response cannot be fetched without the certificate of its issuer",
+        f"cat ISSUER.pem > {path}.issuer  # {leaf.issuer.rfc4514_string()}",
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from lbtwist.config.model import Bind, Config, PoolConfig, ServerConfig, Source
 from lbtwist.doctor.facts import Facts, Item, either, look, missing, ok
+from lbtwist.errors import Problem
 
 CAPABILITIES = {"CAP_NET_BIND_SERVICE": 10, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 """Their bits in C{CapEff} of C{/proc/self/status} (capabilities(7))."""
@@ -44,6 +45,37 @@ def interfaces(config: Config) -> list[str]:
     names = [bind.interface for bind in binds(config)]
     names += [server.source_interface or pool.source_interface for pool, server in members(config)]
     return list(dict.fromkeys(filter(None, names)))
+
+
+def absentInterfaces(config: Config, facts: Facts) -> list[Problem]:
+    """
+    The one thing of the machine that a check of the configuration looks at: whoever
+    names an interface cannot start without it.
+
+    @return: an error for each place that names one which is not there.
+    """
+    named = [
+        (bind.where, f"[frontend {frontend.name}] bind: interface:", bind.interface)
+        for frontend in config.frontends.values()
+        for bind in frontend.bind
+    ]
+    for pool in config.pools.values():
+        named.append((pool.where, f"[pool {pool.name}] source-interface:", pool.source_interface))
+        named += [
+            (one.where, f"[pool {pool.name}] server {one.name}: source-interface:",
+             one.source_interface)
+            for one in pool.servers
+        ]  # fmt: skip
+    there = ", ".join(facts.interfaces()) or "none"
+    return [
+        Problem(
+            where,
+            f"{label} there is no interface {name!r}, this machine has {there};"
+            " write check --elsewhere for another one",
+        )
+        for where, label, name in dict.fromkeys(named)
+        if name and not facts.interface(name)
+    ]
 
 
 def checkPrivileges(config: Config, facts: Facts) -> Iterator[Item]:

@@ -410,8 +410,8 @@ class HTTPBack(Timed):
         self._body = None
         self.expires = 0.0
         transport = self.transport
-        if self._sending:
-            # The rest of the request will not be sent.
+        if self._sending or transport.unsent:
+            # The rest of the request will not be sent: nobody waits for it any more.
             transport.abortConnection()
             return
         if transport.producer is not None:

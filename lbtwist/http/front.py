@@ -114,8 +114,8 @@ class HTTPFront(Timed):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_progress", "_reading", "_received", "_relay", "_startedAt",
-        "_certificateLines", "_freeAt", "_kept", "_pool", "_raw", "_vars", "connection",
-        "exchanges", "shared", "transport",
+        "_certificateLines", "_freeAt", "_guard", "_kept", "_pool", "_raw", "_vars",
+        "connection", "exchanges", "shared", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +132,7 @@ class HTTPFront(Timed):
         self._pool = pool
         self._vars = kept
         self._raw: bytes | None = None
+        self._guard = None if connection.tls is None else connection.tls.guard
         self.transport: Any = None
         self.exchanges = 0
         self._kept: dict[Server, Any] | None = None
@@ -376,6 +377,11 @@ class HTTPFront(Timed):
                 return
             if shared.terminating is not None:
                 kind = Terminated
+        guard = self._guard
+        if guard is not None and not guard(head.host):
+            # On a connection of its own it would be met as its name demands.
+            self._answered(exchange, Cause.REFUSED, 421, "TLS: a name that demands more")
+            return
         redirect = shared.redirect
         if redirect is not None and not self.isSecure(head):
             self._redirect(exchange, head, redirect)

@@ -26,6 +26,7 @@ _TEXTS: dict[int, tuple[str, str]] = {
     413: ("Payload Too Large", "The request entity exceeds the maximum allowed."),
     414: ("URI Too Long", "The request target exceeds the maximum allowed."),
     417: ("Expectation Failed", "The expectation of the request is not known."),
+    421: ("Misdirected Request", "The request was sent to a server that cannot answer it."),
     425: ("Too Early", "Your browser sent early data."),
     429: ("Too Many Requests", "You have sent too many requests in a given amount of time."),
     431: ("Request Header Fields Too Large", "The request header exceeds the maximum allowed."),

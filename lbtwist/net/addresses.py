@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from lbtwist import PASSED
 from lbtwist.config.model import Bind
 from lbtwist.errors import StartError
 from lbtwist.net.profiles import Profile, RefusedOption, setAll
@@ -235,8 +236,9 @@ def _passed(number: int, bind: Bind, profile: Profile | None) -> socket.socket:
 
 
 def _systemd(bind: Bind, profile: Profile | None) -> socket.socket:
-    count = os.environ.get("LISTEN_FDS", "0")
-    if os.environ.get("LISTEN_PID", "") != str(os.getpid()) or not count.isdigit():
+    said = {**PASSED, **os.environ}
+    count = said["LISTEN_FDS"]
+    if said["LISTEN_PID"] != str(os.getpid()) or not count.isdigit():
         raise OSError(errno.EBADF, "systemd has passed no sockets to this process")
     if bind.port >= int(count):
         raise OSError(errno.EBADF, f"systemd has passed only {count} sockets")

@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import attr
 from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509StoreFlags
 
 from lbtwist.config.model import TLSConfig
 from lbtwist.errors import Problem, StartError
+from lbtwist.exchange import TLSInfo
 from lbtwist.net.handshake import HandshakeRefused
 from lbtwist.net.pem import Certificate, Files, loadCertificates
 from lbtwist.net.policies import (
@@ -29,6 +32,9 @@ from lbtwist.net.policies import (
     SUITES,
     VERIFY,
     Terms,
+    atLeast,
+    setGroups,
+    setOrder,
     setVersions,
     termsOf,
 )
@@ -138,12 +144,8 @@ class _Loaded:
 
     def adopt(self) -> None:
         """From now on it is this one that counts: for the contexts of the one before too."""
-        before = dict(self._staples)
         self._staples.clear()
         for one in self.read:
-            old = before.get((one.path, one.digest))
-            if old is not None and self._config.ocsp == "fetch":
-                one.staple, one.stapleUntil = old.staple, old.stapleUntil
             self._staples[one.path, one.digest] = one
 
     def prepare(self, alpn: tuple[bytes, ...]) -> None:
@@ -156,13 +158,22 @@ class _Loaded:
             yield self._terms, certificate
         for wild, names in ((False, self._names), (True, self._wildNames)):
             for name, (terms, own) in names.items():
-                for certificate in own or self._of(name, wild) or self._default:
+                found = own or self._of(name, wild)
+                if not own and (wild or not found) and not self._config.strict_sni:
+                    # A client may ask for a host that no certificate has.
+                    found = found + self._default
+                for certificate in found:
                     yield terms, certificate
+
+    def termsFor(self, name: str) -> Terms:
+        """@return: what is demanded of a client that asks for a name."""
+        entry = self._names.get(name) or self._wildNames.get(name.partition(".")[2])
+        return entry[0] if entry is not None else self._terms
 
     def _of(self, name: str, wild: bool = False) -> list[Certificate]:
         """@return: certificates that have this name."""
         if wild:
-            return self._wild.get(name, []) or [
+            return self._wild.get(name, []) + [
                 one
                 for exact, found in self._exact.items()
                 if exact.partition(".")[2] == name
@@ -215,8 +226,6 @@ class _Loaded:
         config = self._config
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         options = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION
-        if terms.policy == "old":
-            options |= SSL.OP_CIPHER_SERVER_PREFERENCE
         if not config.tickets:
             options |= SSL.OP_NO_TICKET
         context.set_options(options)
@@ -226,6 +235,8 @@ class _Loaded:
             context, self._where, terms.minimum, terms.maximum,
             config.ciphers or (OLD if old else INTERMEDIATE), config.ciphersuites or SUITES,
         )  # fmt: skip
+        setOrder(context, terms)
+        setGroups(context, terms)
         try:
             context.use_certificate(certificate.certificate)
         except SSL.Error:
@@ -287,7 +298,7 @@ class _Reader:
             if path not in self._read:
                 config = self._config
                 self._read[path] = loadCertificates(
-                    self._files, path, config.key, self._password, config.ocsp == "file"
+                    self._files, path, config.key, self._password, config.ocsp
                 )
             found += self._read[path]
         return found
@@ -373,8 +384,10 @@ class ServerTLS:
             return None
 
         def write(line: bytes) -> None:
-            if self._log is not None:
-                os.write(self._log, line + b"\n")
+            # A full disk must not end handshakes.
+            with suppress(OSError):
+                if self._log is not None:
+                    os.write(self._log, line + b"\n")
 
         return write
 
@@ -389,6 +402,24 @@ class ServerTLS:
         return {
             one.path: one.certificate.not_valid_after_utc for one in self._loaded.read
         }
+
+    def guarding(self, info: TLSInfo) -> TLSInfo:
+        """
+        @return: the same with its C{guard}: a client must not reach a host under another
+            one's name whose demands are lower (RFC 9110 section 15.5.20).
+        """
+        if not self.config.names:
+            return info
+        verified = info.certificate is not None and not info.verify
+
+        def guard(host: bytes) -> bool:
+            name = host.partition(b":")[0].rstrip(b".").decode("latin-1")
+            terms = self._loaded.termsFor(name)
+            return atLeast(info.version, terms.minimum) and (
+                verified or terms.verify != "required"
+            )
+
+        return attr.evolve(info, guard=guard)
 
     def prepare(self, alpn: tuple[bytes, ...]) -> None:
         """

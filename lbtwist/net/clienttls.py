@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
@@ -19,7 +20,7 @@ from service_identity.cryptography import extract_patterns
 from service_identity.hazmat import DNS_ID, IPAddress_ID, ServiceID, verify_service_identity
 
 from lbtwist.config.model import ServerConfig
-from lbtwist.errors import StartError
+from lbtwist.errors import Problem, StartError
 from lbtwist.net.handshake import HandshakeFailed, verifyResult, verifyWords
 from lbtwist.net.pem import Files, loadCertificates
 from lbtwist.net.policies import LEGACY, OLD, checkRange, setVersions
@@ -30,6 +31,9 @@ class ClientTLS:
     The TLS of one server.
 
     @ivar name: what is asked for and verified.
+    @ivar generation: grows whenever files were read again.
+    @ivar files: those that it was made of.
+    @ivar notAfter: when the certificates that we show it expire, by their files.
     """
 
     def __init__(self, server: ServerConfig, alpn: tuple[bytes, ...] | None = None) -> None:
@@ -37,12 +41,33 @@ class ClientTLS:
         @param alpn: offered instead of the server's own; empty is none.
         @raise StartError: naming the file, and what to do.
         """
-        where = f"server {server.name}"
-        self.files = Files()
+        where = self._where = f"server {server.name}"
+        self.generation = 1
         self.name = (server.sni or server.host).rstrip(".").lower()
+        self._server = server
+        self._alpn = server.alpn if alpn is None else alpn
         self._session: Any = None
+        address = _address(self.name)
+        self._sni = None if address is not None or not self.name else _encoded(where, self.name)
         self._ids: list[ServiceID] = []
-        context = self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        if server.verify == "required":
+            if not self.name:
+                raise StartError(
+                    f"{where}: a server without a host name needs sni= with the name that its"
+                    " certificate has, or verify=none"
+                )
+            self._ids = [
+                IPAddress_ID(str(address)) if address is not None else DNS_ID(self.name)
+            ]
+        self._load()
+
+    def __repr__(self) -> str:
+        return f"<ClientTLS {self.name}>"
+
+    def _load(self) -> None:
+        """Read all files; what was read before stays if one is not good."""
+        where, server, files = self._where, self._server, Files()
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         minimum = server.minimum or "TLSv1.2"
@@ -50,45 +75,49 @@ class ClientTLS:
         ciphers = server.ciphers or (OLD if minimum in LEGACY else "")
         setVersions(context, where, minimum, server.maximum, ciphers, server.ciphersuites)
         context.set_session_cache_mode(SSL.SESS_CACHE_CLIENT | SSL.SESS_CACHE_NO_INTERNAL)
-        offered = server.alpn if alpn is None else alpn
-        if offered:
-            context.set_alpn_protos(list(offered))
+        if self._alpn:
+            context.set_alpn_protos(list(self._alpn))
+        notAfter = {}
         if server.certificate:
-            own = loadCertificates(self.files, server.certificate, server.key, None, False)
-            context.use_certificate(own[0].certificate)
-            for one in own[0].chain:
+            own = loadCertificates(files, server.certificate, server.key, None)[0]
+            try:
+                context.use_certificate(own.certificate)
+            except SSL.Error:
+                raise StartError(
+                    f"{own.path}: OpenSSL refuses this certificate, most often because of a"
+                    " key that is too short; RSA keys want 2048 bits"
+                ) from None
+            for one in own.chain:
                 context.add_extra_chain_cert(one)
-            context.use_privatekey(own[0].key)
-        address = _address(self.name)
-        self._sni = None if address is not None or not self.name else _encoded(where, self.name)
-        if server.verify == "required":
-            self._setVerification(where, server, address)
+            context.use_privatekey(own.key)
+            notAfter[own.path] = own.certificate.not_valid_after_utc
+        if self._ids:
+            context.set_verify(SSL.VERIFY_PEER, self._verified)
+            if server.ca:
+                _believe(context, files, server.ca)
+            else:
+                context.set_default_verify_paths()
+        self._context = context
+        self.files = files
+        self.notAfter: dict[str, datetime] = notAfter
 
-    def __repr__(self) -> str:
-        return f"<ClientTLS {self.name}>"
+    def reload(self) -> Problem | None:
+        """
+        Look at the files, and read all again if one has changed. Connections that stand
+        keep what they have; no session of theirs is resumed, as a resumed one is not
+        verified again.
 
-    def _setVerification(self, where: str, server: ServerConfig, address: Any) -> None:
-        context = self._context
-        if not self.name:
-            raise StartError(
-                f"{where}: a server without a host name needs sni= with the name that its"
-                " certificate has, or verify=none"
-            )
-        self._ids = [
-            IPAddress_ID(str(address)) if address is not None else DNS_ID(self.name)
-        ]
-        context.set_verify(SSL.VERIFY_PEER, self._verified)
-        if not server.ca:
-            context.set_default_verify_paths()
-            return
+        @return: what is wrong; then everything stays as it was.
+        """
+        if not self.files.changed():
+            return None
         try:
-            x509.load_pem_x509_certificates(self.files.read(server.ca))
-        except ValueError:
-            raise StartError(
-                f"{server.ca}: no certificate in PEM form; ca= wants the certificates of those"
-                " who may issue to servers"
-            ) from None
-        context.load_verify_locations(server.ca)
+            self._load()
+        except StartError as wrong:
+            return Problem(self._server.where, f"kept what was read before: {wrong}")
+        self._session = None
+        self.generation += 1
+        return None
 
     def _verified(
         self, connection: SSL.Connection, certificate: Any, error: int, depth: int, good: int
@@ -135,7 +164,8 @@ class ClientTLS:
 
     def ended(self, connection: SSL.Connection) -> None:
         """It ended in good order: its session may be used again."""
-        self._session = connection.get_session()
+        if connection.get_context() is self._context:
+            self._session = connection.get_session()
 
 
 # X509_V_ERR_* (openssl/x509_vfy.h).
@@ -151,9 +181,22 @@ _REASONS = {
 }
 
 
+def _believe(context: SSL.Context, files: Files, path: str) -> None:
+    text = files.read(path)
+    try:
+        x509.load_pem_x509_certificates(text)
+        context.load_verify_locations(path)
+    except (ValueError, SSL.Error):
+        raise StartError(
+            f"{path}: no certificate in PEM form; ca= wants the certificates of those who may"
+            " issue to servers"
+        ) from None
+
+
 def _address(name: str) -> Any:
     try:
-        return ipaddress.ip_address(name)
+        # No certificate knows the interface that a link-local address belongs to.
+        return ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         return None
 

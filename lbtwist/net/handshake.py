@@ -24,6 +24,9 @@ LINGER = 1.0
 LINGER_BYTES = 65536
 """Bytes that are read and dropped meanwhile."""
 
+MOST = 1000
+"""Sockets that are kept open so at once; no limit of connections counts them."""
+
 _READ = 16384
 
 
@@ -32,11 +35,13 @@ class HandshakeFailed(OSError):
     A handshake that did not succeed.
 
     @ivar reason: OpenSSL's words, or what was wrong with the peer's certificate.
+    @ivar byPeer: the peer ended it: by an alert, or by closing.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, byPeer: bool = False) -> None:
         super().__init__(None, reason)
         self.reason = reason
+        self.byPeer = byPeer
         self.strerror = reason
 
     def __str__(self) -> str:
@@ -80,12 +85,27 @@ def isResumed(connection: SSL.Connection) -> bool:
     return bool(SSL._lib.SSL_session_reused(connection._ssl))  # type: ignore[attr-defined]
 
 
+def readLittle(connection: SSL.Connection) -> None:
+    """
+    Let a read end after a record without data, such as a key update, which a peer can
+    send without end; pyOpenSSL lets OpenSSL read on until there is data, or nothing.
+    """
+    lib = SSL._lib  # type: ignore[attr-defined]
+    lib.SSL_clear_mode(connection._ssl, lib.SSL_MODE_AUTO_RETRY)
+
+
 def describe(connection: SSL.Connection, hello: ClientHello | None = None) -> TLSInfo:
     """
     @param hello: what the client has begun with, where it was looked at.
     @return: what is known after the handshake with a client; it outlives the connection.
+    @raise HandshakeFailed: if its certificate is good for OpenSSL alone, which overlooks
+        some faults of its encoding.
     """
-    certificate = connection.get_peer_certificate(as_cryptography=True)
+    try:
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        chain = () if certificate is None else _issuers(connection)
+    except ValueError as wrong:
+        raise HandshakeFailed(f"the client's certificate cannot be read: {wrong}") from None
     return TLSInfo(
         hello.sni if hello is not None else (connection.get_servername() or b"").decode("latin-1"),
         hello.alpn if hello is not None else (),
@@ -96,7 +116,7 @@ def describe(connection: SSL.Connection, hello: ClientHello | None = None) -> TL
         certificate,
         verifyResult(connection),
         isResumed(connection),
-        () if certificate is None else _issuers(connection),
+        chain,
     )
 
 
@@ -110,20 +130,28 @@ class Farewell:
     """
     Keeps a socket open until the peer has had time to read what it was told. Closing
     with unread input makes the kernel send a reset, which destroys what is on its way.
+
+    @cvar now: how many there are; beyond L{MOST} a socket is closed at once.
     """
+
+    now = 0
 
     def __init__(self, skt: socket.socket, reactor: Any) -> None:
         """The socket is this object's from now on; its write side is shut."""
-        self._socket: socket.socket | None = skt
+        self._socket: socket.socket | None = None
         self._reactor = reactor
         self._left = LINGER_BYTES
         self.fileno = skt.fileno
         try:
             skt.shutdown(socket.SHUT_WR)
         except OSError:
-            self._socket = None
             skt.close()
             return
+        if Farewell.now >= MOST:
+            skt.close()
+            return
+        self._socket = skt
+        Farewell.now += 1
         reactor.addReader(self)
         self._timer = reactor.callLater(LINGER, self._close)
 
@@ -152,6 +180,7 @@ class Farewell:
         skt, self._socket = self._socket, None
         if skt is None:
             return
+        Farewell.now -= 1
         self._reactor.removeReader(self)
         if self._timer.active():
             self._timer.cancel()

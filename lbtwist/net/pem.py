@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import ocsp
 
 from lbtwist.errors import StartError
+from lbtwist.net.ocsp import respondersOf
 from lbtwist.sansio.clienthello import SECP256R1, SECP384R1, SECP521R1
 
 MOST = 4 << 20
@@ -91,6 +92,8 @@ class Certificate:
     @ivar names: the host names in lower case, wildcards as C{*.example.com}.
     @ivar group: the curve of an ECDSA key as in TLS; 0 for others.
     @ivar digest: changes with certificate, chain or key.
+    @ivar issuer: who issued it; L{None} where nobody needs to know.
+    @ivar responders: URLs where its OCSP responses are fetched; empty where none are.
     @ivar staple: the OCSP response in DER; may be set at any time.
     @ivar stapleUntil: seconds since the epoch; later it is not sent.
     """
@@ -107,6 +110,8 @@ class Certificate:
         curve = key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else ""
         self.group = _GROUPS.get(curve, 0)
         self.digest = b"".join(one.fingerprint(hashes.SHA256()) for one in (certificate, *chain))
+        self.issuer: x509.Certificate | None = None
+        self.responders: tuple[str, ...] = ()
         self.staple = b""
         self.stapleUntil = 0.0
 
@@ -122,7 +127,7 @@ class Certificate:
         Staple this response from now on.
 
         @param response: in DER.
-        @raise ValueError: if it is none, not about this certificate, or not good.
+        @raise ValueError: if it is none, or not about this certificate.
         """
         found = ocsp.load_der_ocsp_response(response)
         if found.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
@@ -147,12 +152,13 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def loadCertificates(
-    files: Files, path: str, key: str, password: bytes | None, staple: bool
+    files: Files, path: str, key: str, password: bytes | None, staple: str = "off"
 ) -> list[Certificate]:
     """
     @param path: a PEM file with certificate, chain and key, or a directory of them.
     @param key: the path of the key of files that have none.
-    @param staple: read C{FILE.ocsp}, where it exists.
+    @param staple: with C{"file"} read C{FILE.ocsp}, where it exists; with C{"fetch"} find
+        out whom to ask, and who issued the certificate, if need be from C{FILE.issuer}.
     @raise StartError: naming the file, and what to do.
     """
     paths = [path]
@@ -167,7 +173,7 @@ def loadCertificates(
 
 
 def _load(
-    files: Files, path: str, key: str, password: bytes | None, staple: bool
+    files: Files, path: str, key: str, password: bytes | None, staple: str
 ) -> Certificate:
     text = files.read(path)
     try:
@@ -189,8 +195,11 @@ def _load(
             f"{path}: the private key does not belong to the certificate; put the two of"
             " one pair together"
         )
-    found = Certificate(path, leaf, _chain(path, leaf, certificates), private)
-    if staple:
+    chain = _chain(path, leaf, certificates)
+    found = Certificate(path, leaf, _withoutRoot(chain), private)
+    if staple == "fetch":
+        _setResponders(files, found, chain)
+    elif staple == "file":
         response = files.readIfThere(f"{path}.ocsp")
         if response is not None:
             try:
@@ -201,6 +210,34 @@ def _load(
                     " openssl ocsp -respout FILE"
                 ) from None
     return found
+
+
+def _setResponders(files: Files, found: Certificate, chain: list[x509.Certificate]) -> None:
+    responders = respondersOf(found.certificate)
+    if not responders:
+        return
+    if chain:
+        issuer = chain[0]
+    else:
+        where = f"{found.path}.issuer"
+        text = files.readIfThere(where)
+        if text is None:
+            raise StartError(
+                f"{found.path}: its OCSP response cannot be fetched without the certificate of"
+                f" its issuer, {found.certificate.issuer.rfc4514_string()}; add that to the"
+                f" file, or put it beside it as {os.path.basename(where)}"
+            )
+        try:
+            issuer = x509.load_pem_x509_certificates(text)[0]
+        except ValueError:
+            raise StartError(f"{where}: no certificate in PEM form") from None
+        if not _issued(issuer, found.certificate):
+            raise StartError(
+                f"{where}: {issuer.subject.rfc4514_string()} did not issue {found.path}; put"
+                f" the certificate of {found.certificate.issuer.rfc4514_string()} there"
+            )
+    found.issuer = issuer
+    found.responders = responders
 
 
 def _key(files: Files, path: str, text: bytes, key: str, password: bytes | None) -> Any:
@@ -245,8 +282,7 @@ def _chain(
     path: str, leaf: x509.Certificate, certificates: list[x509.Certificate]
 ) -> list[x509.Certificate]:
     """
-    @return: the issuers, each after whom it has issued, without a root: clients have
-        their own, and believe no other.
+    @return: the issuers, each after whom it has issued, to the root if that is there.
     """
     left = [one for one in certificates if one != leaf]
     chain: list[x509.Certificate] = []
@@ -263,8 +299,13 @@ def _chain(
         left = [one for one in left if one != issuer]
         chain.append(issuer)
         last = issuer
+    return chain
+
+
+def _withoutRoot(chain: list[x509.Certificate]) -> list[x509.Certificate]:
+    """@return: what clients need: they have roots of their own, and believe no other."""
     if chain and chain[-1].subject == chain[-1].issuer:
-        chain.pop()
+        return chain[:-1]
     return chain
 
 

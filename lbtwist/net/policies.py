@@ -5,6 +5,8 @@ and how a context is told. Not here: certificates.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attr
 from OpenSSL import SSL
 
@@ -35,7 +37,19 @@ OLD = (
     "AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA256:AES256-SHA256:"
     "AES128-SHA:AES256-SHA:DES-CBC3-SHA"
 )
+# Those of all its lists, and before them the hybrid that holds against quantum computers
+# too. OpenSSL knows it, and the grammar of this line, from 3.5 on; an older one gets the
+# second line.
+_GROUPS = (
+    b"?X25519MLKEM768/?X25519:?secp256r1/?secp384r1",
+    b"X25519:secp256r1:secp384r1",
+)
+# TLSv1.2 uses one list for key exchange and for the keys of certificates: without this
+# it would refuse client certificates of this curve.
+_AND_OF_CERTIFICATES = b":secp521r1"
 LEGACY = frozenset(("TLSv1.0", "TLSv1.1"))
+# SSL_OP_PRIORITIZE_CHACHA of openssl/ssl.h; pyOpenSSL has no name for it.
+_PRIORITIZE_CHACHA = 1 << 21
 # They sign with SHA-1, which OpenSSL forbids from level 1 on.
 _NO_LEVEL = ":@SECLEVEL=0"
 
@@ -78,6 +92,11 @@ def termsOf(config: TLSConfig, name: TLSName | None) -> Terms:
     return Terms(minimum, maximum, policy, verify)
 
 
+def atLeast(version: str, minimum: str) -> bool:
+    """Whether a version of TLS is no lower than another."""
+    return _ORDER.index(version) >= _ORDER.index(minimum)
+
+
 def checkRange(where: str, minimum: str, maximum: str) -> None:
     """@raise StartError: if nothing is between them."""
     if maximum and _ORDER.index(minimum) > _ORDER.index(maximum):
@@ -85,6 +104,32 @@ def checkRange(where: str, minimum: str, maximum: str) -> None:
             f"{where}: minimum {minimum} is above maximum {maximum};"
             " raise the maximum or lower the minimum"
         )
+
+
+def setOrder(context: SSL.Context, terms: Terms) -> None:
+    """
+    Have the server choose among the ciphers, where TLSv1.2 is spoken. Mozilla's
+    intermediate list leaves it to the client, for the sake of those that have no
+    instructions for AES; they put ChaCha20 first, and get it.
+    """
+    if terms.minimum != "TLSv1.3":
+        context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA)
+
+
+def setGroups(context: SSL.Context, terms: Terms) -> None:
+    """
+    Mozilla's groups for the key exchange, instead of all that OpenSSL knows.
+
+    @raise StartError: if OpenSSL knows none of them.
+    """
+    lib: Any = SSL._lib  # type: ignore[attr-defined]
+    more = _AND_OF_CERTIFICATES if terms.verify != "none" else b""
+    for groups in _GROUPS:
+        # pyOpenSSL sets one curve and not several.
+        if lib.SSL_CTX_set1_curves_list(context._context, groups + more):
+            return
+        lib.ERR_clear_error()
+    raise StartError(f"OpenSSL knows none of the groups {_GROUPS[-1].decode()}")
 
 
 def setVersions(

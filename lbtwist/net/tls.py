@@ -31,17 +31,15 @@ from lbtwist.net.handshake import (
     Farewell,
     HandshakeFailed,
     describe,
+    readLittle,
     reasonOf,
     verifyResult,
     verifyWords,
 )
+from lbtwist.net.records import RECORD, read, write
 from lbtwist.net.tcp import Accepted, Outgoing, Transport
 from lbtwist.sansio.clienthello import ClientHello
 from lbtwist.server import Endpoint
-
-RECORD = 16384
-"""The most payload of one TLS record (RFC 8446 section 5.1): a read that takes as much
-leaves nothing decrypted behind, where no event would tell of it."""
 
 RECORDS_PER_TURN = 8
 """Records that one event may read, so that one connection starves no other."""
@@ -50,6 +48,10 @@ MORE_LIKELY = 2048
 """After a record of so many bytes another is tried; after a shorter one the next event
 is waited for, because a try in vain costs more."""
 
+NOTIFY = 30.0
+"""Seconds that a full socket has to take the close_notify."""
+
+_CLOSED = "the peer closed during the handshake"
 _JOINED = 16
 _MORE = getattr(socket, "MSG_MORE", 0)
 _DONE = Failure(error.ConnectionDone())
@@ -87,6 +89,7 @@ class TLSTransport(Transport):
     _notifying = False
     _readWrites = False
     _held: Exception | None = None
+    _patience: Any = None
 
     # handshake
 
@@ -100,17 +103,23 @@ class TLSTransport(Transport):
         try:
             self.tls.do_handshake()
         except SSL.WantReadError:
+            if not self.reading:
+                self.startReading()
             return False
         except SSL.WantWriteError:
+            # What comes meanwhile is not taken, and would be told of without end.
+            self.stopReading()
             self.reactor.addWriter(self)
             return False
         except SSL.SysCallError as failed:
             if failed.args[0] == -1:
-                raise HandshakeFailed("the peer closed during the handshake") from None
-            raise HandshakeFailed(f"the connection broke: {failed.args[-1]}") from None
+                raise HandshakeFailed(_CLOSED, True) from None
+            raise HandshakeFailed(f"the connection broke: {failed.args[-1]}", True) from None
         except SSL.Error as failed:
             self._alerted = True
-            raise HandshakeFailed(self._reason(failed)) from None
+            # OpenSSL names a peer's alert so: "tlsv1 alert unknown ca".
+            byPeer = " alert " in reasonOf(failed)
+            raise HandshakeFailed(self._reason(failed), byPeer) from None
         self.negotiatedProtocol = self.tls.get_alpn_proto_negotiated() or None
         return True
 
@@ -136,12 +145,12 @@ class TLSTransport(Transport):
             self.reactor.callLater(0, self._tellEnd)
 
     def doRead(self) -> Any:
-        receive = self.tls.recv
+        tls = self.tls
         pieces = []
         why: Exception | None = None
         try:
             for _ in range(RECORDS_PER_TURN):
-                data = receive(RECORD)
+                data = read(tls)
                 pieces.append(data)
                 if len(data) < MORE_LIKELY:
                     break
@@ -201,27 +210,15 @@ class TLSTransport(Transport):
         @raise BlockingIOError: if nothing could be taken.
         @raise OSError: if nothing can be sent any more.
         """
-        send = self.tls.send
-        size = len(data)
-        if not size:
-            return 0
-        sent = 0
         try:
-            # Each call writes one record.
-            sent = send(data)
-            if sent < size:
-                view = memoryview(data)
-                while sent < size:
-                    sent += send(view[sent:])
+            return write(self.tls, data) if data else 0
         except (SSL.WantWriteError, SSL.WantReadError):
-            if not sent:
-                raise BlockingIOError from None
+            raise BlockingIOError from None
         except SSL.SysCallError as failed:
             code = failed.args[0]
             raise OSError(code if code > 0 else EPIPE, str(failed.args[-1])) from None
         except SSL.Error as failed:
             raise ConnectionResetError(ECONNRESET, reasonOf(failed)) from None
-        return int(sent)
 
     def _sendWaiting(self, waiting: list[Any]) -> int:
         # What OpenSSL could not write it wants to get again, or more that begins
@@ -258,6 +255,11 @@ class TLSTransport(Transport):
 
     # ending
 
+    @property
+    def unsent(self) -> int:
+        # Who is not told of the end may take what it has for a truncation.
+        return self._unsent or int(self._notifying)
+
     def _notify(self) -> bool:
         """
         Send close_notify.
@@ -293,8 +295,19 @@ class TLSTransport(Transport):
             self.disconnecting = 1
             self.stopReading()
             self.reactor.addWriter(self)
+            if self._patience is None:
+                self._patience = self.reactor.callLater(NOTIFY, self._notNotified)
+
+    def _notNotified(self) -> None:
+        """The peer reads nothing: what it was sent is the kernel's to deliver, or not."""
+        self._patience = None
+        self._sound = False
+        self.connectionLost(_DONE)
 
     def _closing(self, orderly: bool) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         if not orderly or self._broken is not None:
             self._sound = False
         if self._sound:
@@ -310,7 +323,8 @@ class TLSAccepted(TLSTransport, Accepted):
     """
     A connection from a client, with TLS.
 
-    @ivar done: called with this transport once the handshake has succeeded.
+    @ivar done: called with this transport once the handshake has succeeded: starts its
+        protocol, or raises L{HandshakeFailed}.
     @ivar failed: called with this transport and a L{HandshakeFailed} if it has not;
         the socket is closed after it.
     """
@@ -329,6 +343,7 @@ class TLSAccepted(TLSTransport, Accepted):
         self._failed: Any = failed
         self.tls = SSL.Connection(context, skt)
         self.tls.set_accept_state()
+        readLittle(self.tls)
 
     def startHandshake(self) -> None:
         """Begin; the ClientHello may have come already."""
@@ -342,7 +357,8 @@ class TLSAccepted(TLSTransport, Accepted):
 
     def doRead(self) -> Any:
         if self._done is None:
-            return super().doRead()
+            # Not super(), which costs an object for every event.
+            return TLSTransport.doRead(self)
         self._goOn()
         return None
 
@@ -355,13 +371,14 @@ class TLSAccepted(TLSTransport, Accepted):
 
     def _goOn(self) -> None:
         try:
-            if not self._handshake():
-                return
+            if self._handshake():
+                self._done(self)
         except HandshakeFailed as failed:
             self.giveUp(failed)
-            return
-        done, self._done, self._failed = self._done, None, None
-        done(self)
+
+    def startTLSProtocol(self, protocol: Any) -> None:
+        self._done = self._failed = None
+        super().startTLSProtocol(protocol)
 
     def giveUp(self, failed: HandshakeFailed) -> None:
         """The handshake has failed, or took too long."""
@@ -383,7 +400,7 @@ class TLSAccepted(TLSTransport, Accepted):
 
     def readConnectionLost(self, reason: Failure) -> None:
         if self._failed is not None:
-            self.giveUp(HandshakeFailed("the peer closed during the handshake"))
+            self.giveUp(HandshakeFailed(_CLOSED, True))
         else:
             super().readConnectionLost(reason)
 
@@ -395,7 +412,7 @@ class TLSAccepted(TLSTransport, Accepted):
 
     def connectionLost(self, reason: Failure) -> None:
         if self._failed is not None:
-            self.giveUp(HandshakeFailed(reason.getErrorMessage()))
+            self.giveUp(HandshakeFailed(reason.getErrorMessage(), True))
         else:
             super().connectionLost(reason)
 
@@ -470,7 +487,7 @@ class TLSOutgoing(TLSTransport, Outgoing):
 
     def connectionLost(self, reason: Failure) -> None:
         if self._coming is not None and self.tls is not None:
-            self._failed(HandshakeFailed("the peer closed during the handshake"))
+            self._failed(HandshakeFailed(_CLOSED, True))
         else:
             super().connectionLost(reason)
 

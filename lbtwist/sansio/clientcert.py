@@ -103,11 +103,20 @@ def rfc2253(name: Name) -> str:
     """
     return ",".join(
         "+".join(
-            f"{_short(one.oid.dotted_string)}={_escaped(one.value, b'#+,;<=>', _BACKSLASH)}"
-            for one in rdn
+            f"{_short(one.oid.dotted_string)}={_value2253(one.value)}" for one in rdn
         )
         for rdn in reversed(name.rdns)
     )
+
+
+def _value2253(value: str | bytes) -> str:
+    text = _escaped(value, b"#+,;<=>", _BACKSLASH)
+    # Readers drop a space at an end, and would know a name that nobody was given.
+    if text.startswith(" "):
+        text = rf"\20{text[1:]}"
+    if text.endswith(" "):
+        text = rf"{text[:-1]}\20"
+    return text
 
 
 _BACKSLASH = "\\"

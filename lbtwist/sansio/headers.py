@@ -192,7 +192,7 @@ class Tell:
         """
         lines = []
         if self.x:
-            lines.append(b"X-Forwarded-For: %b\r\n" % client.encode())
+            lines.append(b"X-Forwarded-For: %b\r\n" % client.partition("%")[0].encode())
             if given is None or given.get(b"x-forwarded-proto") is None:
                 lines.append(b"X-Forwarded-Proto: %b\r\n" % scheme)
             if given is None or given.get(b"x-forwarded-port") is None:

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from authority import Authority, pem
+from authority import Authority, keyPEM, pem
 from spoken import GET, OK
 
+from lbtwist.arrival import PATIENCE
+from lbtwist.net.tls import NOTIFY
 from lbtwist.sansio.proxyheader import encodeV1
 from lbtwist.testing import Balancer
 
@@ -211,19 +213,68 @@ def test_tooSlow(files, hello):
 
 
 def test_handshakesAreLimited(files):
+    """Who waits has a turn when another ends, the newest first."""
     with secured(files, settings="max-handshakes = 1",
                  frontend="timeout-handshake = 3s") as balancer:  # fmt: skip
         slow = begin(balancer)
         waiting = begin(balancer)
         late = begin(balancer)
-        waiting.peer.receivesNothing()
+        late.peer.receivesNothing()
         slow.peer.closes()
-        waiting.shakes()
-        waiting.sends(GET)
-        balancer.server("a").accepts().receives(rb"GET .*")
+        waiting.peer.receivesNothing()
         late.shakes()
+        late.sends(GET)
+        balancer.server("a").accepts().receives(rb"GET .*")
+        waiting.shakes()
         assert balancer.running.process.handshakes.active == 0
         assert (traffic(balancer).handshakes, traffic(balancer).handshakesFailed) == (2, 1)
+
+
+def test_roomForThoseWhoWait(files):
+    """A handshake may take its time, unless others wait."""
+    with secured(files, settings="max-handshakes = 2",
+                 frontend="timeout-handshake = 20s") as balancer:  # fmt: skip
+        silent = [begin(balancer), begin(balancer)]
+        balancer.advance(PATIENCE / 2)
+        late = begin(balancer)
+        late.peer.receivesNothing()
+        balancer.advance(PATIENCE / 2 - 0.2)
+        assert balancer.endings == []
+        balancer.advance(0.2)
+        late.shakes()
+        balancer.advance(5)
+        assert [" cR-- " in ending for ending in balancer.endings] == [True]
+        assert silent[1].shakes()
+
+
+def test_asManyAsThereAre(files):
+    """Those who have stalled make room for all who wait, and there are never more."""
+    with secured(files, settings="max-handshakes = 20",
+                 frontend="timeout-handshake = 20s") as balancer:  # fmt: skip
+        most = balancer.running.process.handshakes
+        for _ in range(40):
+            begin(balancer)
+        assert most.active == 20
+        balancer.advance(PATIENCE)
+        assert (most.active, len(balancer.endings)) == (20, 20)
+        clients = [begin(balancer) for _ in range(20)]
+        balancer.advance(PATIENCE)
+        for client in clients:
+            client.shakes()
+        assert (most.active, len(balancer.endings)) == (0, 40)
+
+
+def test_turnsThatComeTooLate(files):
+    """Who times out together with those in front begins nothing any more."""
+    with secured(files, settings="max-handshakes = 1",
+                 frontend="timeout-handshake = 500ms") as balancer:  # fmt: skip
+        clients = [begin(balancer) for _ in range(4)]
+        balancer.advance(0.6)
+        assert [" cR-- " in ending for ending in balancer.endings] == [True] * 4
+        taken = [client.peer._take() for client in clients]
+        assert all(taken)
+        assert [bool(client.peer._read) for client in clients] == [True, False, False, False]
+        assert balancer.running.process.handshakes.active == 0
 
 
 def test_waitingForAHandshakeEnds(files):
@@ -244,6 +295,56 @@ def test_drainedInTheHandshake(files):
         assert client.peer._take()
         [ending] = balancer.endings
         assert " KR-- " in ending
+
+
+def asks(host):
+    return b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode()
+
+
+@pytest.mark.parametrize(
+    "demand", ["client-verify=required", "client-verify=required minimum=TLSv1.3"]
+)
+@pytest.mark.parametrize("host", ["private.test", "Private.Test:443", "private.test."])
+def test_aHostThatDemandsMore(files, demand, host):
+    """Nobody gets to a name that wants certificates by asking for another in TLS."""
+    tls = f"client-ca = {files}/ca.pem\nname private.test = {demand}"
+    with secured(files, tls=tls) as balancer:
+        client = Speaks(balancer.client(), clientContext()).shakes()
+        client.sends(asks("site.test"))
+        server = balancer.server("a").accepts()
+        server.receives(rb"GET .*")
+        server.sends(OK)
+        client.receives(rb"HTTP/1.1 200 .*")
+        client.sends(asks(host))
+        client.receives(rb"HTTP/1.1 421 .*")
+        server.receivesNothing()
+        assert " 421 " in balancer.endings[-1]
+        assert " PR-- " in balancer.endings[-1]
+
+
+def test_aHostThatDemandsALaterVersion(files):
+    context = clientContext()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with secured(files, tls="name private.test = minimum=TLSv1.3") as balancer:
+        client = Speaks(balancer.client(), context).shakes()
+        client.sends(asks("private.test"))
+        client.receives(rb"HTTP/1.1 421 .*")
+        later = Speaks(balancer.client(), clientContext()).shakes()
+        later.sends(asks("private.test"))
+        balancer.server("a").accepts().receives(rb"GET .*")
+
+
+def test_aClientThatMeetsTheDemand(files):
+    """Shown under another name, its certificate counts as well."""
+    AUTHORITY.issue("client").write(files / "good.pem")
+    context = clientContext()
+    context.load_cert_chain(files / "good.pem")
+    tls = (f"client-ca = {files}/ca.pem\nclient-verify = optional\n"
+           "name private.test = client-verify=required")  # fmt: skip
+    with secured(files, tls=tls) as balancer:
+        client = Speaks(balancer.client(), context).shakes()
+        client.sends(asks("private.test"))
+        balancer.server("a").accepts().receives(rb"GET .*")
 
 
 def test_passthrough(files):
@@ -339,6 +440,39 @@ def test_nobodyElseIsLeft(files):
         [line] = balancer.lines
         assert '"termination":"SC--"' in line
         assert "certificate" in line or "issuer" in line
+
+
+def test_aCertificateThatCannotBeRead(files):
+    """By us, that is: who has issued it is known, and OpenSSL finds it good."""
+    issued = AUTHORITY.issue("client")
+    (files / "client.pem").write_bytes(AUTHORITY.careless(issued) + keyPEM(issued.key))
+    context = clientContext()
+    context.load_cert_chain(files / "client.pem")
+    with secured(files, tls=f"client-verify = required\nclient-ca = {files}/ca.pem",
+                 log="json") as balancer:  # fmt: skip
+        with suppress(BrokenPipeError, ssl.SSLError):
+            Speaks(balancer.client(), context).shakes()
+        [line] = balancer.lines
+        assert "the client's certificate cannot be read" in line
+        assert balancer.running.process.handshakes.active == 0
+        assert (traffic(balancer).handshakes, traffic(balancer).handshakesFailed) == (0, 1)
+
+
+def test_idleWithAFullSocket(files):
+    """A client that does not read: not even the close_notify can be sent to it."""
+    with secured(files, frontend="timeout-keepalive = 5s") as balancer:
+        client = Speaks(balancer.client(), clientContext()).shakes()
+        client.sends(GET)
+        balancer.server("a").accepts().sends(OK)
+        client.receives(rb"HTTP/1.1 200 .*")
+        [front] = balancer.running.frontend("www").inbound.connections
+        with suppress(BlockingIOError):
+            while True:
+                front.transport.socket.send(bytes(4096))
+        balancer.advance(6)
+        assert balancer.running.process.active == 1
+        balancer.advance(NOTIFY)
+        assert balancer.running.process.active == 0
 
 
 def checked(balancer, path):

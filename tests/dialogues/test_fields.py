@@ -70,6 +70,7 @@ def test_upgradeThatConnectionDoesNotListIsNone():
     ],
 )
 def test_forwarded(how, expected):
+    """Row 003.22: what the offloading hides."""
     assert passed(f"forwarded = {how}", b"") == expected
 
 

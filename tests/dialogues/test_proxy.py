@@ -62,7 +62,7 @@ def test_theHeaderSaysWhoTheClientIs(header):
 
 @pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
 def test_inAllPieces(header):
-    """Nothing of the header is passed on, and nothing of the request is lost."""
+    """Row 002.9: nothing of the header is passed on, nothing of the request is lost."""
     for pieces in inPieces(header + b"G"):
         with proxied() as balancer:
             client = balancer.client("10.0.0.1")
@@ -83,6 +83,7 @@ def test_theHeaderComesOnce():
 
 
 def test_oneHeaderForManyRequests():
+    """Row 004.7: a header is of the connection, not of a request."""
     with proxied() as balancer:
         client = balancer.client("10.0.0.1")
         client.sends(V1)
@@ -131,7 +132,7 @@ def test_overTLSToWhoSentTheHeader():
     ],
 )
 def test_noGoodHeader(sent, reason):
-    """Closed without an answer, one line in the log, and counted."""
+    """Row 002.8: closed without an answer, one line in the log, and counted."""
     with proxied(log="json") as balancer:
         client = balancer.client()
         client.sends(sent)
@@ -272,12 +273,20 @@ def test_optionalAndTheServerSpeaksFirst(host):
         client.receivesExactly(b"220 hello\r\n")
 
 
-def test_trustedIsWhoConnects():
-    with proxied(frontend="trusted-proxies = 198.51.100.0/24") as balancer:
+def test_trustedIsWhoSpeaksHTTP():
+    """Who has sent the PROXY header passes on what others say."""
+    with proxied(frontend="trusted-proxies = 10.0.0.0/8") as balancer:
         client = balancer.client("10.0.0.1")
         client.sends(V1 + b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
         balancer.server("a").accepts().receives(
             rb"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 198.51.100.22\r\n.*"
+        )
+    with proxied(frontend="trusted-proxies = 198.51.100.0/24") as balancer:
+        client = balancer.client("10.0.0.1")
+        client.sends(V1 + b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
+        balancer.server("a").accepts().receives(
+            rb"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\n"
+            rb"X-Forwarded-For: 198.51.100.22\r\n.*"
         )
 
 
@@ -296,7 +305,7 @@ def test_limits():
 
 
 def test_versionOne():
-    """Together with the request, in one piece."""
+    """Row 002.4: with the client's real address, and the request in one piece."""
     with proxied("", "send-proxy=v1") as balancer:
         client = balancer.client()
         client.sends(GET)
@@ -337,6 +346,7 @@ def test_tlvsOfAPlainConnection():
 
 
 def test_mixedFamilies():
+    """Row 002.4: of IPv6 it is TCP6, in canonical form."""
     mixed = encodeV2(("2001:db8::1", 1), ("2001:db8::2", 2))
     with proxied(server="send-proxy=v1") as balancer:
         balancer.client().sends(mixed + GET)
@@ -344,6 +354,7 @@ def test_mixedFamilies():
 
 
 def test_oncePerConnection():
+    """Row 002.4: one header, also for 100 requests."""
     with proxied("", "send-proxy=v1") as balancer:
         client = balancer.client()
         server = None
@@ -358,6 +369,7 @@ def test_oncePerConnection():
 
 @pytest.mark.parametrize("reuse", ["safe", "always"])
 def test_neverShared(reuse):
+    """Row 002.4: two clients never share a connection to a server."""
     with proxied("", "send-proxy=v1", pool=f"http-reuse = {reuse}") as balancer:
         clients = [balancer.client(host) for host in ("203.0.113.1", "203.0.113.2")]
         servers = []
@@ -416,7 +428,7 @@ def test_theServerClosesWhatWasKept():
 
 
 def test_theOldHTTPServer():
-    """A server that does not know the header answers 400, which is passed on."""
+    """Row 002.5: a server that does not know the header answers 400, which is passed on."""
     with proxied("", "send-proxy=v1") as balancer:
         client = balancer.client()
         client.sends(GET)
@@ -541,6 +553,7 @@ def test_redirectsABodyThatIsStillToCome():
 
 
 def test_noLoopBehindAProxyThatSaysHTTPS():
+    """Row 003.6: from a trusted peer, and from no other."""
     with proxied(
         "", frontend="redirect-https = 301\ntrusted-proxies = 10.0.0.0/8"
     ) as balancer:

@@ -258,6 +258,20 @@ def test_whatWasAnsweredInPartIsNotRepeated():
         balancer.server("a").acceptsNothing()
 
 
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+def test_whoDoesNotReadIsNotKept(more):
+    """The server answers, and leaves a part of the request in our hands."""
+    size = 250_000
+    with www() as balancer:
+        client, server = asks(balancer, POST.replace(b"4", b"%d" % size))
+        client.sends(bytes(size))
+        assert balancer.pump.getWriters(), "it has taken everything"
+        server.socket.send(OK.replace(b"\r\n\r\n", b"\r\n" + more + b"\r\n"))
+        client.receives(rb"HTTP/1.1 200 .*")
+        assert not balancer.pump.getWriters()
+        assert not balancer.running.pool("app").find("a").idle
+
+
 def test_aNewConnectionThatDiesIsNotRepeated():
     with www() as balancer:
         client, server = asks(balancer)

@@ -77,6 +77,7 @@ def started(tmp_path, text):
 
 
 def test_theServerSeesTheClientAndTheCheckIsOurs(path, tmp_path):
+    """Row 003.8."""
     client, balancer, server = path
     config = started(tmp_path, CONFIG.format(server="10.2.0.2"))
     with serving(server), balancer.balancer(config):

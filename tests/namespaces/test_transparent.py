@@ -93,6 +93,7 @@ BOTH = [
 
 @pytest.mark.parametrize("rules", BOTH)
 def test_anAcceptedSocketHasTheOriginalDestination(pair, rules):
+    """Row 003.9."""
     client, balancer = pair
     catch(balancer, rules, PORT)
     with balancer.program(sys.executable, "-c", LISTEN, "", str(PORT), ready="ready"):
@@ -104,6 +105,7 @@ def test_anAcceptedSocketHasTheOriginalDestination(pair, rules):
 
 @pytest.mark.parametrize("rules", BOTH)
 def test_theBalancerAnswersForAnAddressThatIsNotItsOwn(pair, rules, tmp_path):
+    """Row 003.9."""
     client, balancer = pair
     catch(balancer, rules, 80)
     path = tmp_path / "lb.ini"

@@ -59,6 +59,7 @@ def sent(space, interface):
 
 
 def test_repliesLeaveByTheInterfaceTheyCameIn(uplinks, tmp_path):
+    """Row 003.7."""
     client, balancer = uplinks
     with balancer.balancer(write(tmp_path, BY_INTERFACE)):
         for address in ("10.0.1.2", "10.0.2.3"):
