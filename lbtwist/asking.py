@@ -58,7 +58,7 @@ def ruleOf(
 
 
 def _given(line: RuleLine, scope: Scope, exchange: Exchange) -> dict[str, Any]:
-    """@return: what the verb of a line would be asked with."""
+    """@return: the options of a line that are not the usual ones, for an exchange."""
 
     def said(value: Any) -> Any:
         if isinstance(value, Expression):
@@ -68,8 +68,9 @@ def _given(line: RuleLine, scope: Scope, exchange: Exchange) -> dict[str, Any]:
         return [said(one) for one in value] if isinstance(value, tuple) else value
 
     options = line.verb.options
-    names = [field.name for field in attr.fields(type(options))]
-    return {normal(name): said(getattr(options, name)) for name in names} | {
+    fields = attr.fields(type(options))
+    given = [one.name for one in fields if getattr(options, one.name) != one.default]
+    return {normal(name): said(getattr(options, name)) for name in given} | {
         "deadline": line.asking.deadline, "on-error": line.asking.on_error
     }
 

@@ -10,7 +10,7 @@ from asked import exchange, refused, request, scope, value
 
 from lbtwist.rules.checking import DEEPEST, MOST_GROWTH, MOST_PARTS
 from lbtwist.rules.compiling import compiled
-from lbtwist.rules.expression import LONGEST, NAMES, Expression, ExpressionError
+from lbtwist.rules.expression import LONGEST, NAMES, Expression, ExpressionError, Scope
 from lbtwist.rules.functions import FUNCTIONS, METHODS
 from lbtwist.rules.values import Stage
 
@@ -376,3 +376,21 @@ def test_namesWithAMeaning():
 def test_aPlaceIsOneOfTheText():
     error = ExpressionError("wrong")
     assert error.at == 0 and isinstance(error, ValueError)
+
+
+def test_filesThatAreNoText():
+    def read(name):
+        raise ValueError("byte 0xff is not UTF-8")
+
+    with pytest.raises(ExpressionError, match=r"^'f' cannot be read: byte 0xff is not UTF-8$"):
+        Expression.parse('one_of("f")').check(Scope(Stage.REQUEST, read=read))
+
+
+def test_withoutFilesAndPoolsThereAreNone():
+    for text, why in (
+        ('one_of("f")', "'f' cannot be read: no files are read here"),
+        ('pool("app").up', "there is no [pool app]"),
+    ):
+        with pytest.raises(ExpressionError) as raised:
+            Expression.parse(text).check(Scope(Stage.REQUEST))
+        assert str(raised.value) == why

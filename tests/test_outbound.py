@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 from streams import Noting
@@ -10,7 +11,7 @@ from streams import Noting
 import lbtwist.net.tcp
 from lbtwist.deadlines import GRAIN, Deadlines
 from lbtwist.net.tcp import Outgoing
-from lbtwist.outbound import Attempt
+from lbtwist.outbound import Attempt, sourceOf
 from lbtwist.server import Endpoint, Server
 from lbtwist.testing import Pump
 from lbtwist.testing.network import MemoryServer, OutgoingSocket
@@ -365,3 +366,10 @@ def test_noDescriptorIsLeftForAnAttempt(pump, monkeypatch):
     monkeypatch.setattr(lbtwist.net.tcp, "newSocket", none)
     with pytest.raises(OSError, match="Too many open files"):
         attempt(pump, at(("192.0.2.1", 80)))
+
+
+def test_theSourceOfAConnection(listening):
+    with socket.create_connection(listening.getsockname()) as skt:
+        transport = SimpleNamespace(socket=skt)
+        assert sourceOf(transport) == skt.getsockname()
+    assert sourceOf(transport) is None

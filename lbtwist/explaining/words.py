@@ -15,7 +15,7 @@ from lbtwist.explaining.found import squeezed
 
 WIDTH = 100
 _LABEL = 12
-_WIDEST = 70
+_WIDEST = 76
 _SHORTEST = 16
 
 _CAME = {
@@ -131,7 +131,8 @@ class _Telling:
     def _proxy(self, step: dict[str, Any]) -> list[str]:
         if step["source"] is None:
             return _label("proxy", step["came"])
-        ways = f"from {step['source']} to {step['destination']}"
+        to = f" to {step['destination']}" if step["destination"] else ""
+        ways = f"from {step['source']}{to}"
         return _label("proxy", f"a header: {ways}; {step['came']}")
 
     def _tls(self, step: dict[str, Any]) -> list[str]:

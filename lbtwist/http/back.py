@@ -87,8 +87,8 @@ class HTTPBack(Timed):
     __slots__ = (
         "_absolute", "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_kept",
         "_left", "_method", "_partial", "_pool", "_progress", "_reader", "_reading", "_seconds",
-        "_sending", "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay", "transport",
-        "uses",
+        "_sending", "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay",
+        "transport", "uses",
     )  # fmt: skip
 
     def __init__(

@@ -414,13 +414,15 @@ class HTTPFront(Timed):
         connection = self.connection
         scheme = b"https" if connection.secure else b"http"
         given = head.fields if connection.trusted else None
-        lines = shared.tell.lines(connection.client[0], connection.local[1], scheme, given)
+        tell = shared.tell
+        asked = head.host if exchange.clientHost is None else exchange.clientHost
+        lines = tell.lines(connection.client[0], connection.local[1], scheme, given, asked)
         if shared.config.client_cert_headers:
             lines += self._linesOfCertificate()
+        # The next request may come in another version, and ask for another host.
         if shared.config.via:
-            # The next request may come in another version.
             lines += b"Via: 1.%d %b\r\n" % (head.version - 10, shared.config.via.encode())
-        else:
+        elif not tell.rfc7239:
             self._lines = lines
         if shared.newRequestId is not None:
             name = shared.config.request_id_header.encode()

@@ -41,8 +41,8 @@ class Rule:
         either.
     @ivar traced: the condition with its parts seen; L{None} as C{condition} is.
     @ivar waits: whether C{ask} may give a Deferred.
-    @ivar given: given an exchange, what the verb would be asked with: its options by
-        name, as text where there are expressions in them.
+    @ivar given: given an exchange, what the verb would be asked with: by name those of
+        its options that are not the usual ones, as text where there are expressions.
     """
 
     text: str

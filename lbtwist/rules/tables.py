@@ -5,6 +5,7 @@ built, and counters by key.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -133,7 +134,7 @@ class Rate:
         self._seconds = seconds
         # The number of the period, what came in it, and in the one before. A key can be as
         # long as a request, so that only its hash is kept.
-        self._counts: dict[int, tuple[int, int, int]] = {}
+        self._counts: OrderedDict[int, tuple[int, int, int]] = OrderedDict()
 
     def hit(self, text: str) -> float:
         """Count one more. @return: how many came in the last period, this one among them."""
@@ -153,10 +154,10 @@ class Rate:
             current = 0
         current += 1
         if keep:
-            counts.pop(key, None)
-            if len(counts) >= MOST_KEYS:
-                del counts[next(iter(counts))]
             counts[key] = (period, current, before)
+            counts.move_to_end(key)
+            if len(counts) > MOST_KEYS:
+                counts.popitem(last=False)
         return current + before * (1 - (at - period))
 
 

@@ -86,8 +86,6 @@ class Template:
                     code = ast.Call(
                         ast.Name("matched", ast.Load()), [code, ast.Constant(0)], []
                     )
-                elif typed.kind not in (Kind.TEXT, Kind.NUMBER, Kind.ADDRESS):
-                    raise ExpressionError(f"{typed.kind.value} is no text")
             except ExpressionError as error:
                 raise ExpressionError(str(error), at + error.at) from None
             pieces.append(ast.FormattedValue(code, -1))

@@ -26,7 +26,6 @@ class Kind(Enum):
     TEXTS = "several texts"
     FIELDS = "texts by name"
     MATCH = "the groups of a match"
-    POOL = "a pool"
 
 
 class Stage(Enum):

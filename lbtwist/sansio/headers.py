@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from lbtwist.sansio.grammar import isToken
+
 _EDGES = b" \t"
 
 # What would end a line is replaced (RFC 9110 section 5.5): rules make values of
@@ -159,6 +161,15 @@ def forwardedFor(client: str) -> bytes:
     return client.encode() if client[:1].isdigit() else b"_" + client.encode()
 
 
+def forwardedHost(host: bytes) -> bytes:
+    """
+    A host as RFC 7239 section 5.3 writes it: quoted where it is more than a token.
+
+    @param host: the value of a C{Host} field, checked.
+    """
+    return host if isToken(host) else b'"%b"' % host
+
+
 TELLING = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-port", b"forwarded")
 """The fields that tell a server of the client, in lower case."""
 
@@ -178,7 +189,9 @@ class Tell:
         if how != "none":
             self.names = TELLING
 
-    def lines(self, client: str, port: int, scheme: bytes, given: Fields | None = None) -> bytes:
+    def lines(
+        self, client: str, port: int, scheme: bytes, given: Fields | None = None, host: bytes = b""
+    ) -> bytes:
         """
         The lines to add to a request.
 
@@ -189,6 +202,7 @@ class Tell:
         @param port: the port the client connected to.
         @param scheme: C{b"http"} or C{b"https"}.
         @param given: the fields of a trusted peer's request.
+        @param host: what the client has asked for; C{b""} is not told.
         """
         lines = []
         if self.x:
@@ -198,5 +212,8 @@ class Tell:
             if given is None or given.get(b"x-forwarded-port") is None:
                 lines.append(b"X-Forwarded-Port: %d\r\n" % port)
         if self.rfc7239:
-            lines.append(b"Forwarded: for=%b;proto=%b\r\n" % (forwardedFor(client), scheme))
+            asked = b";host=%b" % forwardedHost(host) if host else b""
+            lines.append(
+                b"Forwarded: for=%b;proto=%b%b\r\n" % (forwardedFor(client), scheme, asked)
+            )
         return b"".join(lines)

@@ -30,6 +30,7 @@ from lbtwist.interfaces import (
     IBalancer,
     IConnectionRule,
     IExchangeObserver,
+    IForeseeing,
     IRequestRule,
     IResponseRule,
 )
@@ -166,6 +167,23 @@ class BalancerContract:
             for server, weight in zip(servers, weights, strict=True):
                 server.weight = weight
             self._chooses(balancer, tuple(server for server in servers))
+
+    def test_foreseesAndMovesNothing(self) -> None:
+        """One that can say what it would choose says so as often as it is asked."""
+        balancer = self.makeBalancer()
+        if not IForeseeing.providedBy(balancer):
+            return
+        assert verifyObject(IForeseeing, balancer)
+        servers = makeServers(1, 2, 3, 256)
+        for loads in permutations((0, 1, 2, 40)):
+            for server, active in zip(servers, loads, strict=True):
+                server.active = active
+            for offered in (servers, servers[1:], servers[2:]):
+                for exchange in _kindsOfExchange():
+                    foreseen = [balancer.foresee(offered, exchange) for _ in range(2)]
+                    chosen = balancer.choose(offered, exchange)
+                    assert [one.chosen for one in foreseen] == [chosen, chosen]
+                    assert set(foreseen[0].scores) <= set(offered)
 
     def test_isToldOfEveryEnd(self) -> None:
         """A balancer that observes takes an exchange that ended at any stage."""

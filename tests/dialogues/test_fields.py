@@ -64,8 +64,8 @@ def test_upgradeThatConnectionDoesNotListIsNone():
     "how, expected",
     [
         ("x", TOLD),
-        ("rfc7239", b"Forwarded: for=203.0.113.9;proto=http\r\n"),
-        ("both", TOLD + b"Forwarded: for=203.0.113.9;proto=http\r\n"),
+        ("rfc7239", b"Forwarded: for=203.0.113.9;proto=http;host=h\r\n"),
+        ("both", TOLD + b"Forwarded: for=203.0.113.9;proto=http;host=h\r\n"),
         ("none", b""),
     ],
 )
@@ -76,7 +76,7 @@ def test_forwarded(how, expected):
 
 def test_forwardedForAnIPv6Client():
     assert passed("forwarded = rfc7239", b"", "2001:db8::9") == (
-        b'Forwarded: for="[2001:db8::9]";proto=http\r\n'
+        b'Forwarded: for="[2001:db8::9]";proto=http;host=h\r\n'
     )
     assert b"X-Forwarded-For: 2001:db8::9\r\n" in passed("", b"", "2001:db8::9")
 
@@ -89,7 +89,7 @@ def test_forgedFieldsAreReplaced():
         b"Forwarded: for=1.1.1.1\r\nX-Mine: 1\r\n"
     )
     assert passed("forwarded = both", forged) == (
-        b"X-Mine: 1\r\n" + TOLD + b"Forwarded: for=203.0.113.9;proto=http\r\n"
+        b"X-Mine: 1\r\n" + TOLD + b"Forwarded: for=203.0.113.9;proto=http;host=h\r\n"
     )
 
 
@@ -100,7 +100,7 @@ def test_theWordOfATrustedPeerIsKept():
         b"X-Forwarded-Port: 443\r\nForwarded: for=1.1.1.1;proto=https\r\n"
     )
     assert passed("forwarded = both\n" + TRUSTED, given) == (
-        given + b"X-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.9;proto=http\r\n"
+        given + b"X-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.9;proto=http;host=h\r\n"
     )
 
 
