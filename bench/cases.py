@@ -72,7 +72,8 @@ class Case:
     @ivar units: how many of them a request is.
     @ivar path: what is asked for.
     @ivar length: of the answer's body, in bytes.
-    @ivar mode: C{http}, C{tcp}, or C{https} for HTTP behind TLS that the program ends.
+    @ivar mode: C{http}, C{tcp}, C{https} for HTTP behind TLS that the program ends, or what
+        rules are asked for: C{rules} and C{networks}.
     @ivar closes: every request has a client connection of its own.
     @ivar handshakes: and each of them begins with a full handshake, which wrk does not do.
     @ivar connections: of clients at once.
@@ -169,6 +170,21 @@ CASES = {
             (Goal(0.9, "haproxy", least=True),),
             path="/large",
             length=LARGE,
+        ),
+        Case(
+            "http-rules",
+            "kept connections, 96-byte answers, 20 rules of which none decides",
+            "rules",
+            "cpu",
+            (Goal(1.15, "plain"),),
+        ),
+        Case(
+            "http-networks",
+            "kept connections, 96-byte answers, two rules that ask 10,000 networks and texts;"
+            " plain asks 10",
+            "networks",
+            "cpu",
+            (Goal(1.05, "plain"),),
         ),
         Case(
             "idle-memory",

@@ -34,7 +34,7 @@ class Program:
     @ivar executable: its file's name.
     @ivar arguments: with C{{config}} where the configuration's path goes.
     @ivar extension: of its templates, C{NAME.MODE.EXTENSION}.
-    @ivar modes: what it can do, of C{http}, C{https} and C{tcp}.
+    @ivar modes: what it can do; see L{bench.cases.Case}.
     @ivar version: the arguments that make it print its version.
     @ivar logsToStdout: its access log is its standard output.
     @ivar plugin: a module that must be there as well.
@@ -92,6 +92,7 @@ LBTWIST = Program(
     ("--version",),
     # The tree the bench is in, whatever else is installed.
     environment={"PYTHONPATH": str(ROOT)},
+    modes=frozenset({"http", "https", "tcp", "rules", "networks"}),
     plugin="twisted.plugins.lbtwist_plugin",
 )
 
@@ -99,8 +100,16 @@ PROGRAMS = {
     program.name: program
     for program in (
         LBTWIST,
+        # The same with fewer rules: what rules cost is told by comparing the two.
+        attr.evolve(LBTWIST, name="plain", modes=frozenset({"rules", "networks"})),
         Program(
-            "haproxy", "haproxy", ("-db", "-f", "{config}"), "cfg", ("-v",), logsToStdout=True
+            "haproxy",
+            "haproxy",
+            ("-db", "-f", "{config}"),
+            "cfg",
+            ("-v",),
+            frozenset({"http", "https", "tcp", "rules"}),
+            logsToStdout=True,
         ),
         Program(
             "envoy",
@@ -132,6 +141,15 @@ def find(executable: str) -> str | None:
     """
     places = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"]
     return shutil.which(executable, path=os.pathsep.join(places))
+
+
+def writeLists(directory: Path) -> None:
+    """Write the lists that rules of the mode C{networks} ask: of 10 lines, and of 10,000."""
+    for name, count in (("few", 10), ("many", 10_000)):
+        networks = [f"10.{number // 250}.{number % 250}.0/24" for number in range(count)]
+        (directory / f"networks.{name}").write_text("\n".join(networks))
+        hosts = [f"host{number}.example.com" for number in range(count)]
+        (directory / f"hosts.{name}").write_text("\n".join(hosts))
 
 
 class Running:
@@ -169,6 +187,8 @@ class Running:
             "serverB": origin.serverB,
         }
         config.write_text(program.render(mode, values))
+        if mode == "networks":
+            writeLists(directory)
         executable = program.find()
         assert executable is not None, f"{program.name} is not installed"
         self._child = Child(

@@ -22,7 +22,7 @@ from bench.cases import CASES, FIGURES, Goal
 from bench.certificate import SUITE, VERSION, Certificate
 from bench.load import Outcome, Sample, checkAnswers, checkLog, sample
 from bench.origin import SMALL, fetch, parseStatus
-from bench.programs import LBTWIST, PROGRAMS
+from bench.programs import LBTWIST, PROGRAMS, writeLists
 from bench.report import asJSON, medians, ratios, table, verdicts
 from bench.system import (
     Child,
@@ -114,15 +114,17 @@ class TestConfigurations:
         assert program.logsToStdout or text.count(VALUES["log"]) == 1
         assert (VALUES["certificate"] in text) == (mode == "https")
 
-    @pytest.mark.parametrize("mode", ["http", "https", "tcp"])
+    @pytest.mark.parametrize("mode", sorted(LBTWIST.modes))
     def test_lbtwistDoesTheWorkOfTheOthers(self, mode, tmp_path):
         path = tmp_path / "bench.ini"
         path.write_text(LBTWIST.render(mode, VALUES))
+        writeLists(tmp_path)
         config, warnings = load(path, installed())
         assert warnings == []
         frontend, pool = config.frontends["bench"], config.pools["app"]
-        spoken = mode.removesuffix("s")
+        spoken = "tcp" if mode == "tcp" else "http"
         assert frontend.mode == spoken
+        assert len(frontend.request) == {"rules": 20, "networks": 2}.get(mode, 0)
         assert [(log.target, log.path, log.format) for log in frontend.log] == [
             ("file", "/log/access.log", spoken)
         ]
@@ -133,7 +135,7 @@ class TestConfigurations:
             assert (frontend.forwarded, pool.http_reuse) == ("x", "always")
 
     @pytest.mark.needs("haproxy")
-    @pytest.mark.parametrize("mode", ["http", "https", "tcp"])
+    @pytest.mark.parametrize("mode", sorted(PROGRAMS["haproxy"].modes))
     def test_haproxyAcceptsItsOwn(self, mode, tmp_path):
         config = tmp_path / "haproxy.cfg"
         values = {**VALUES, "certificate": Certificate(tmp_path / "certificate").path}
@@ -517,7 +519,7 @@ class TestCommand:
     def test_everythingByDefault(self):
         options = command.parseArguments([])
         assert options.case == list(CASES)
-        assert options.programs == ["lbtwist", "haproxy", "envoy", "caddy"]
+        assert options.programs == ["lbtwist", "plain", "haproxy", "envoy", "caddy"]
         assert (options.rounds, options.seconds, options.json) == (3, 4, None)
 
     def test_casesAndAPeer(self):
