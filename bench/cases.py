@@ -72,8 +72,8 @@ class Case:
     @ivar units: how many of them a request is.
     @ivar path: what is asked for.
     @ivar length: of the answer's body, in bytes.
-    @ivar mode: C{http}, C{tcp}, C{https} for HTTP behind TLS that the program ends, or what
-        rules are asked for: C{rules} and C{networks}.
+    @ivar mode: C{http}, C{tcp}, C{https} for HTTP behind TLS that the program ends, what
+        rules are asked for: C{rules} and C{networks}; or C{thousand} servers.
     @ivar closes: every request has a client connection of its own.
     @ivar handshakes: and each of them begins with a full handshake, which wrk does not do.
     @ivar connections: of clients at once.
@@ -185,6 +185,14 @@ CASES = {
             "networks",
             "cpu",
             (Goal(1.05, "plain"),),
+        ),
+        Case(
+            "http-thousand",
+            "kept connections, 96-byte answers, the least connections of 1,000 servers; plain"
+            " has 10",
+            "thousand",
+            "cpu",
+            (Goal(1.1, "plain"),),
         ),
         Case(
             "idle-memory",

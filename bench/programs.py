@@ -58,7 +58,8 @@ class Program:
 
     def render(self, mode: str, values: Mapping[str, object]) -> str:
         """
-        @param values: C{port}, C{log}, C{certificate}, C{serverA} and C{serverB}.
+        @param values: C{port}, C{log}, C{certificate}, C{serverA} and C{serverB}, and the
+            lines C{ten} and C{thousand} of L{serverLines}.
         @return: its configuration.
         """
         path = TEMPLATES / f"{self.name}.{mode}.{self.extension}"
@@ -92,7 +93,7 @@ LBTWIST = Program(
     ("--version",),
     # The tree the bench is in, whatever else is installed.
     environment={"PYTHONPATH": str(ROOT)},
-    modes=frozenset({"http", "https", "tcp", "rules", "networks"}),
+    modes=frozenset({"http", "https", "tcp", "rules", "networks", "thousand"}),
     plugin="twisted.plugins.lbtwist_plugin",
 )
 
@@ -100,8 +101,8 @@ PROGRAMS = {
     program.name: program
     for program in (
         LBTWIST,
-        # The same with fewer rules: what rules cost is told by comparing the two.
-        attr.evolve(LBTWIST, name="plain", modes=frozenset({"rules", "networks"})),
+        # The same with fewer rules or servers: what they cost is told by comparing the two.
+        attr.evolve(LBTWIST, name="plain", modes=frozenset({"rules", "networks", "thousand"})),
         Program(
             "haproxy",
             "haproxy",
@@ -152,6 +153,16 @@ def writeLists(directory: Path) -> None:
         (directory / f"hosts.{name}").write_text("\n".join(hosts))
 
 
+def serverLines(count: int, *ports: int) -> str:
+    """
+    @return: so many servers for the mode C{thousand}. They differ in their names only, so
+        that nothing but their number counts.
+    """
+    return "\n".join(
+        f"server s{number} = 127.0.0.1:{ports[number % len(ports)]}" for number in range(count)
+    )
+
+
 class Running:
     """
     A program at work between C{with} and its end.
@@ -185,6 +196,8 @@ class Running:
             "certificate": certificate.path,
             "serverA": origin.serverA,
             "serverB": origin.serverB,
+            "ten": serverLines(10, origin.serverA, origin.serverB),
+            "thousand": serverLines(1000, origin.serverA, origin.serverB),
         }
         config.write_text(program.render(mode, values))
         if mode == "networks":

@@ -8,25 +8,31 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count as counter
 from typing import Any
 
+import attr
+from zope.interface.interface import InterfaceClass
+
 from lbtwist.accesslog import AccessLog
 from lbtwist.asking import rulebookOf
-from lbtwist.config.model import Config, FrontendConfig, PoolConfig, RuleLine
+from lbtwist.config.fill import readBeside
+from lbtwist.config.model import Config, FrontendConfig, Part, PoolConfig, RuleLine
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
-from lbtwist.discovery import Names, Resolver, resolve
+from lbtwist.discovery import Resolver
 from lbtwist.exchange import Exchange
 from lbtwist.fetching import Fetcher
-from lbtwist.greeting import checkGreetingOf, greetingOf
-from lbtwist.health import Health
 from lbtwist.http.terminating import Terminating
 from lbtwist.inbound import Inbound, Process
-from lbtwist.interfaces import IBalancer, IExchangeObserver, IHealthCheck
+from lbtwist.interfaces import IBalancer, IExchangeObserver, IHealthCheck, IServerSource
+from lbtwist.joining import Joining
 from lbtwist.logged import asksForSource, formatOf
 from lbtwist.logwriter import Logs
+from lbtwist.membership import Memberships
 from lbtwist.monitor import Monitor
+from lbtwist.names import Names
 from lbtwist.net.profiles import Profile
 from lbtwist.pool import Pool
 from lbtwist.registry import Context, Registry, installed
@@ -35,7 +41,6 @@ from lbtwist.rules.rulebook import NO_RULES, Rules
 from lbtwist.rules.values import Stage
 from lbtwist.server import Server
 from lbtwist.service import Frontend, LoadBalancer
-from lbtwist.snat import originOf
 from lbtwist.stapling import Stapler
 from lbtwist.stats import count
 from lbtwist.tlsfiles import TLSFiles
@@ -82,6 +87,11 @@ class _Building:
         self._demos: dict[Server, DemoServer] = {}
         self._pools: dict[str, Pool] = {}
         self._resolver = Resolver(reactor)
+        self._monitor = Monitor(reactor, seconds, self._random)
+        self._names = Names(reactor, self._resolver, self._moved)
+        fetch = Fetcher(reactor, self._resolver)
+        self._files = TLSFiles(config, reactor, Stapler(reactor, wallclock, self._random, fetch))
+        self._joining = Joining(config, self._newId, self._monitor, self._names, self._files)
 
     def balancer(self) -> LoadBalancer:
         config = self._config
@@ -94,30 +104,25 @@ class _Building:
             name: Frontend(self._inbound(frontend), self._reactor, profiles)
             for name, frontend in config.frontends.items()
         }
-        monitor = Monitor(self._reactor, self._seconds, self._random)
-        names = Names(self._reactor, self._resolver, self._moved)
-        fetch = Fetcher(self._reactor, self._resolver)
-        stapler = Stapler(self._reactor, self._wallclock, self._random, fetch)
+        joining = self._joining
+        joining.probes = {
+            name: self._part(IHealthCheck, pool.check.probe, name)
+            for name, pool in config.pools.items()
+            if pool.check is not None
+        }
+        memberships = Memberships(self._reactor, self._seconds, joining)
         for name, pool in config.pools.items():
             running = self._pools[name]
-            probe = None
-            if pool.check is not None:
-                part = pool.check.probe
-                extension = self._registry.find(IHealthCheck, part.name)
-                probe = extension.make(part.options, self._context(name))
-            for options, server in zip(pool.servers, running.servers, strict=True):
-                if probe is not None and options.check:
-                    assert pool.check is not None
-                    monitor.watch(running, server, probe, pool.check.timing)
-                if options.kind == "demo":
-                    self._demos[server] = DemoServer(options.host)
-                else:
-                    server.endpoint = resolve(options)
-                    if server.endpoint is None:
-                        names.watch(server, options.host, options.port)
+            for server in running.servers:
+                joining.watch(running, server)
+                if server.options.kind == "demo":
+                    self._demos[server] = DemoServer(server.options.host)
+            for template in pool.templates:
+                source = self._part(IServerSource, template.source, name)
+                memberships.watch(running, template, source)
         return LoadBalancer(
             config, self._reactor, self._deadlines, self._process, frontends, self._pools,
-            monitor, names, self._demos, self._logs, TLSFiles(config, self._reactor, stapler),
+            self._monitor, self._names, memberships, self._demos, self._logs, self._files,
         )  # fmt: skip
 
     def _moved(self, server: Server) -> None:
@@ -127,27 +132,23 @@ class _Building:
         pool.serversChanged()
 
     def _context(self, pool: str) -> Context:
-        return Context(self._reactor, self._seconds, self._random, pool)
+        return Context(self._reactor, self._seconds, self._random, pool, self._resolver)
+
+    def _part(
+        self, makes: InterfaceClass, part: Part, pool: str, scope: Scope | None = None
+    ) -> Any:
+        extension = self._registry.find(makes, part.name)
+        options = part.options if part.options is not None else extension.options()
+        return extension.make(options, attr.evolve(self._context(pool), scope=scope))
 
     def _pool(self, config: PoolConfig) -> Pool:
-        servers = []
-        for options in config.servers:
-            health = Health()
-            if config.check is not None:
-                health = Health(config.check.timing.rise, config.check.timing.fall)
-            server = Server(
-                config.name, options.name, None, options.weight, options.backup,
-                options.maxconn, health=health, proxy=greetingOf(options, self._newId),
-                checkProxy=checkGreetingOf(options),
-            )  # fmt: skip
-            if options.kind == "tcp":
-                origin = originOf(config, options, self._config.tcp)
-                server.origin = None if origin.plain else origin
-            servers.append(server)
-        part = config.balance
-        extension = self._registry.find(IBalancer, part.name)
-        options = part.options if part.options is not None else extension.options()
-        balancer = extension.make(options, self._context(config.name))
+        servers = [self._joining.make(config, options) for options in config.servers]
+        http = config.mode != "tcp"
+        scope = Scope(
+            Stage.REQUEST if http else Stage.CONNECTION, http, self._config.conditions,
+            partial(readBeside, config.balance.where), seconds=self._seconds,
+        )  # fmt: skip
+        balancer = self._part(IBalancer, config.balance, config.name, scope)
         return Pool(config, servers, balancer, self._reactor, self._deadlines)
 
     def _inbound(self, config: FrontendConfig) -> Inbound:

@@ -1,23 +1,21 @@
 """
-Where servers are: addresses that are written down, and names that are asked for
-again and again.
+Where servers are: addresses that are written down, and what the DNS says.
 
-A name is asked for before it is needed and never on the way of a request; the last
-good answer stays. Names are looked for in the hosts file and then in the DNS, as they
-are written: there is no search list. Which servers there are is the configuration's.
+Addresses are looked for in the hosts file and then in the DNS, names as they are written:
+there is no search list. When they are asked for is L{lbtwist.names}'s and
+L{lbtwist.membership}'s: before they are needed, and never on the way of a request.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import IPv4Address, ip_address
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attr
 from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.logger import Logger
 from twisted.names import dns
 from twisted.names.client import Resolver as DNSClient
 from twisted.names.error import DNSNameError, DomainError
@@ -27,8 +25,10 @@ from twisted.python.filepath import FilePath
 from zope.interface import implementer
 
 from lbtwist.config.model import ServerConfig
-from lbtwist.errors import BalancerError, StartError
-from lbtwist.server import Endpoint, Server
+from lbtwist.errors import BalancerError, Nobody, StartError
+from lbtwist.server import Endpoint
+
+T = TypeVar("T")
 
 TIMEOUTS = (1, 2, 4)
 """Seconds that all name servers in turn are given; then the question has failed."""
@@ -43,16 +43,16 @@ MOST_TTL = 3600.0
 HOSTS_TTL = 60.0
 """Seconds after which the hosts file is read again."""
 
-LEAST_PAUSE = 5.0
-MOST_PAUSE = 60.0
-"""Seconds until a question that failed is asked again: doubled with every failure."""
-
 QUESTIONS = 32
 """The most names that are asked for at once."""
 
 
 class NotResolved(BalancerError):
     """A name has no address, or nobody said which."""
+
+
+class NoSuchName(NotResolved, Nobody):
+    """The DNS is certain that a name has no address, or that there is no such name."""
 
 
 class NoNameServer(NotResolved):
@@ -69,6 +69,32 @@ class Answer:
     """
 
     addresses: tuple[str, ...]
+    ttl: float
+
+
+@attr.frozen
+class Service:
+    """
+    One SRV record (RFC 2782).
+
+    @ivar host: the target, in lower case; whatever the DNS holds for a name.
+    @ivar port: from 0 to 65535, as C{priority} and C{weight} are.
+    """
+
+    host: str
+    port: int
+    priority: int
+    weight: int
+
+
+@attr.frozen
+class ServiceAnswer:
+    """
+    @ivar records: not empty.
+    @ivar ttl: see L{Answer}.
+    """
+
+    records: tuple[Service, ...]
     ttl: float
 
 
@@ -204,6 +230,9 @@ class _Lease:
             connector.disconnect()
 
 
+_Ask = Callable[[Any, _Lease, str], Coroutine[Deferred[Any], Any, T]]
+
+
 class Resolver:
     """
     Looks for names in the hosts file and in the DNS.
@@ -231,25 +260,43 @@ class Resolver:
     def lookup(self, host: str) -> Deferred[Answer]:
         """
         @param host: a name.
-        @return: fails with L{NotResolved}; may be cancelled, and nothing of it is
-            left then.
+        @return: its addresses, those of IPv6 only where it has none of IPv4. Fails with
+            L{NotResolved}; may be cancelled, and nothing of it is left then.
         """
-        return Deferred.fromCoroutine(self._lookup(host.removesuffix(".").lower()))
+        return Deferred.fromCoroutine(self._lookup(host, self._first))
 
-    async def _lookup(self, host: str) -> Answer:
+    def lookupAll(self, host: str) -> Deferred[Answer]:
+        """
+        @return: as of L{lookup}, with the addresses of both families. Where the answer for
+            one of them does not come there is none at all: half of it would look whole.
+        """
+        return Deferred.fromCoroutine(self._lookup(host, self._all))
+
+    def lookupService(self, name: str) -> Deferred[ServiceAnswer]:
+        """
+        @param name: as C{_http._tcp.example.com}.
+        @return: fails and may be cancelled as that of L{lookup}.
+        """
+        return Deferred.fromCoroutine(self._asking(self._services, name.removesuffix(".")))
+
+    async def _lookup(self, host: str, ask: _Ask[Answer]) -> Answer:
+        host = host.removesuffix(".").lower()
         found = tuple(filter(_usable, searchFileForAll(FilePath(self.hosts), host.encode())))
         if found:
             return Answer(found, HOSTS_TTL)
         if host == "localhost" or host.endswith(".localhost"):
             # Must not be asked of the DNS (RFC 6761 section 6.3).
             return Answer(("127.0.0.1",), HOSTS_TTL)
+        return await self._asking(ask, host)
+
+    async def _asking(self, ask: _Ask[T], name: str) -> T:
         async with self._slots:
             lease = _Lease(self._reactor)
             client = DNSClient(None, self._nameServers(), TIMEOUTS, lease)
             try:
-                return await self._ask(client, lease, host)
+                return await ask(client, lease, name)
             except DNSNameError:
-                raise NotResolved("there is no such name") from None
+                raise NoSuchName("there is no such name") from None
             except DomainError as failed:
                 raise NotResolved(f"a name server answered {type(failed).__name__}") from None
             except TimeoutError:
@@ -257,20 +304,51 @@ class Resolver:
             finally:
                 lease.end(client)
 
-    async def _ask(self, client: Any, lease: _Lease, host: str) -> Answer:
-        for ask, kind in ((client.lookupAddress, dns.A), (client.lookupIPV6Address, dns.AAAA)):
-            records, _, _ = await ask(host).addTimeout(LIMIT, lease)
-            # Aliases come along, and are good no longer than what they stand for.
-            found = tuple(
-                record.payload.dottedQuad()
-                if kind == dns.A
-                else socket.inet_ntop(socket.AF_INET6, record.payload.address)
-                for record in records
-                if record.type == kind
-            )
+    async def _first(self, client: Any, lease: _Lease, host: str) -> Answer:
+        for kind in (dns.A, dns.AAAA):
+            found, ttl = await self._addresses(client, lease, host, kind)
             if found:
-                return Answer(found, min(record.ttl for record in records))
-        raise NotResolved("the name has no address")
+                return Answer(found, ttl)
+        raise NoSuchName("the name has no address")
+
+    async def _all(self, client: Any, lease: _Lease, host: str) -> Answer:
+        found4, ttl4 = await self._addresses(client, lease, host, dns.A)
+        found6, ttl6 = await self._addresses(client, lease, host, dns.AAAA)
+        if not found4 and not found6:
+            raise NoSuchName("the name has no address")
+        return Answer(found4 + found6, min(ttl4, ttl6))
+
+    async def _addresses(
+        self, client: Any, lease: _Lease, host: str, kind: int
+    ) -> tuple[tuple[str, ...], float]:
+        """@return: the addresses of one family, and how long they are good."""
+        ask = client.lookupAddress if kind == dns.A else client.lookupIPV6Address
+        records, _, _ = await ask(host).addTimeout(LIMIT, lease)
+        # Aliases come along, and are good no longer than what they stand for.
+        found = tuple(
+            record.payload.dottedQuad()
+            if kind == dns.A
+            else socket.inet_ntop(socket.AF_INET6, record.payload.address)
+            for record in records
+            if record.type == kind
+        )
+        return found, min((record.ttl for record in records), default=MOST_TTL)
+
+    async def _services(self, client: Any, lease: _Lease, name: str) -> ServiceAnswer:
+        records, _, _ = await client.lookupService(name).addTimeout(LIMIT, lease)
+        found = tuple(
+            Service(
+                one.payload.target.name.decode("ascii", "replace").removesuffix(".").lower(),
+                one.payload.port, one.payload.priority, one.payload.weight,
+            )
+            for one in records
+            if one.type == dns.SRV
+        )  # fmt: skip
+        # A target that is the root is said of a service that is not there (RFC 2782).
+        found = tuple(one for one in found if one.host)
+        if not found:
+            raise NoSuchName("the name has no service")
+        return ServiceAnswer(found, min(record.ttl for record in records))
 
     def _nameServers(self) -> list[tuple[str, int]]:
         if self._servers:
@@ -296,134 +374,11 @@ class Looks(Protocol):
         """@return: fails with the reason if there is no answer."""
 
 
-@attr.define(eq=False)
-class _Name:
-    """
-    A name that is watched.
+class LooksFurther(Looks, Protocol):
+    """Finds all that the DNS says of servers, as L{Resolver} does."""
 
-    @ivar servers: who is there, each with its port.
-    @ivar addresses: the last good answer.
-    @ivar failures: in a row.
-    """
+    def lookupAll(self, host: str) -> Deferred[Answer]:
+        """@return: addresses of both families."""
 
-    host: str
-    servers: dict[Server, int] = attr.field(factory=dict)
-    addresses: tuple[str, ...] = ()
-    failures: int = 0
-    asking: Deferred[Answer] | None = None
-    timer: Any = None
-
-
-class Names:
-    """
-    The service that keeps the addresses of servers whose names are written down.
-
-    An address that is still among the answers is kept, so that a name server which
-    turns its answers round moves nobody.
-    """
-
-    _log = Logger()
-
-    def __init__(self, reactor: Any, resolver: Looks, changed: Callable[[Server], None]) -> None:
-        """
-        @param changed: called with a server after its C{endpoint} changed; it should
-            tell the server's pool and let go of the idle connections.
-        """
-        self._reactor = reactor
-        self._resolver = resolver
-        self._changed = changed
-        self._names: dict[str, _Name] = {}
-        self._running = False
-
-    def watch(self, server: Server, host: str, port: int) -> None:
-        """Keep the address of a server up to date from now on."""
-        name = self._names.get(host)
-        if name is None:
-            name = self._names[host] = _Name(host)
-            if self._running:
-                self._schedule(name, 0.0)
-        name.servers[server] = port
-        if name.addresses:
-            self._place(name, server)
-
-    def forget(self, server: Server) -> None:
-        """Its address does not matter any more."""
-        for name in list(self._names.values()):
-            if name.servers.pop(server, None) is not None and not name.servers:
-                del self._names[name.host]
-                self._rest(name)
-
-    def start(self) -> None:
-        """Ask for every name, now and then again and again."""
-        self._running = True
-        for name in self._names.values():
-            self._ask(name)
-
-    def stop(self) -> None:
-        """Ask no more; no timer and no socket is left."""
-        self._running = False
-        for name in self._names.values():
-            self._rest(name)
-
-    def _rest(self, name: _Name) -> None:
-        timer, name.timer = name.timer, None
-        if timer is not None:
-            timer.cancel()
-        asking, name.asking = name.asking, None
-        if asking is not None:
-            asking.cancel()
-
-    def _schedule(self, name: _Name, seconds: float) -> None:
-        name.timer = self._reactor.callLater(seconds, self._ask, name)
-
-    def _ask(self, name: _Name) -> None:
-        name.timer = None
-        name.asking = asking = self._resolver.lookup(name.host)
-        asking.addCallbacks(
-            self._answered, self._failed, callbackArgs=(name,), errbackArgs=(name,)
-        )
-
-    def _answered(self, answer: Answer, name: _Name) -> None:
-        if name.asking is None:
-            return
-        name.asking = None
-        self._schedule(name, max(LEAST_TTL, min(answer.ttl, MOST_TTL)))
-        name.addresses = answer.addresses
-        changes = [self._place(name, server) for server in list(name.servers)]
-        if name.failures and not any(changes):
-            self._log.info("{host} is resolved again", host=name.host)
-        name.failures = 0
-
-    def _failed(self, failure: Failure, name: _Name) -> None:
-        if name.asking is None:
-            # It was cancelled, and who did that does not want to hear of it.
-            return
-        name.asking = None
-        if not name.failures:
-            self._log.warn(
-                "{host} cannot be resolved: {reason}; {kept}",
-                host=name.host,
-                reason=failure.getErrorMessage(),
-                kept="its last address is kept" if name.addresses else "it has no address yet",
-            )
-        self._schedule(name, min(MOST_PAUSE, LEAST_PAUSE * 2 ** min(name.failures, 10)))
-        name.failures += 1
-
-    def _place(self, name: _Name, server: Server) -> bool:
-        """@return: whether the server is somewhere else now."""
-        before = server.endpoint
-        found = [endpointOf(address, name.servers[server]) for address in name.addresses]
-        if before in found:
-            return False
-        server.endpoint = found[0]
-        self._log.info(
-            "Server {pool}/{server} is at {endpoint} ({host}), was at {before}"
-            if before
-            else "Server {pool}/{server} is at {endpoint} ({host})",
-            pool=server.pool, server=server.name, endpoint=found[0], host=name.host, before=before,
-        )  # fmt: skip
-        try:
-            self._changed(server)
-        except Exception:
-            self._log.failure("a change of {server!r} met an error", server=server)
-        return True
+    def lookupService(self, name: str) -> Deferred[ServiceAnswer]:
+        """@return: what SRV records say."""

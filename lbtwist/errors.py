@@ -122,5 +122,12 @@ class NothingSeen(BalancerError):
     """What was waited for has not come, or nobody can wait for it; it says why."""
 
 
+class Nobody(BalancerError):
+    """
+    A source of servers is certain that there is none now, which is not the same as having
+    no answer; it says why.
+    """
+
+
 class StartError(BalancerError):
     """The balancer cannot start: an address in use, a privilege missing."""

@@ -1,18 +1,26 @@
 """
-One OCSP response from its responder, by HTTP, within bounds of time and length.
+One answer by HTTP, within bounds of time and length: OCSP responses of responders, lists of
+servers.
 
-When it is fetched and what is made of it is L{lbtwist.stapling}'s.
+When it is fetched and what is made of it is not known here: that is L{lbtwist.stapling}'s,
+and that of L{lbtwist.sources}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urljoin
 
+import attr
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+    wrapClientTLS,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import optionsForClientTLS
@@ -29,20 +37,38 @@ from lbtwist.errors import BalancerError
 from lbtwist.net.ocsp import isHTTP
 
 MOST = 64 * 1024
-"""Bytes of an HTTP response, its head among them; a response by OCSP has some 500."""
+"""Bytes of a response by OCSP, the head of HTTP among them; it has some 500."""
 
 TIMEOUT = 10.0
-"""Seconds that a responder is given, for its name, redirects and all."""
+"""Seconds that a server is given, for its name, redirects and all."""
 
 HOPS = 3
 """The most redirects that are followed."""
 
 
-_TOO_LONG = f"it is longer than {MOST >> 10} KiB"
+NOT_MODIFIED = 304
 
 
 class NotFetched(BalancerError):
     """A response did not come; it says why, for the log."""
+
+
+@attr.frozen
+class Fetched:
+    """
+    What has come.
+
+    @ivar body: empty with C{status} 304.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def field(self, name: str) -> str:
+        """@return: the first of a header field, C{""} where there is none."""
+        found = self.headers.getRawHeaders(name.encode(), [b""])[0]
+        return found.decode("latin-1")
 
 
 @implementer(IBodyProducer)
@@ -114,12 +140,15 @@ class _Fetch:
     @ivar left: bytes that may still come.
     """
 
-    def __init__(self, reactor: Any, names: Looks) -> None:
+    def __init__(self, reactor: Any, names: Looks, most: int, path: str = "") -> None:
+        """@param path: of a UNIX socket that is connected to, whatever the URL says."""
         self._reactor = reactor
         self._names = names
+        self._most = most
+        self._path = path
         self._uri: Any = None
         self._connection: Any = None
-        self.left = MOST
+        self.left = most
 
     def endpointForURI(self, uri: URI) -> _Fetch:
         self._uri = uri
@@ -129,6 +158,10 @@ class _Fetch:
         return Deferred.fromCoroutine(self._connect(_Counting(factory, self)))
 
     async def _connect(self, factory: Any) -> Any:
+        if self._path:
+            unix: Any = UNIXClientEndpoint(self._reactor, self._path)
+            self._connection = await unix.connect(factory)
+            return self._connection.wrappedProtocol
         host = self._uri.host.decode("ascii")
         try:
             address = str(ip_address(host))
@@ -141,31 +174,44 @@ class _Fetch:
         self._connection = await endpoint.connect(factory)
         return self._connection.wrappedProtocol
 
-    async def post(self, url: str, data: bytes) -> bytes:
-        """@raise NotFetched: with the reason."""
-        headers = Headers({b"Content-Type": [b"application/ocsp-request"]})
+    async def ask(
+        self, method: bytes, url: str, headers: Headers, data: bytes | None = None,
+        hops: int = HOPS, alsoGood: Sequence[int] = (),
+    ) -> Fetched:
+        """
+        @param hops: the most redirects that are followed.
+        @param alsoGood: statuses besides 200 that are no failure.
+        @raise NotFetched: with the reason.
+        """
         agent = Agent.usingEndpointFactory(self._reactor, self)
-        for _ in range(HOPS + 1):
-            response = await agent.request(b"POST", _encoded(url), headers, _Request(data))
+        for hop in range(hops + 1):
+            request = None if data is None else _Request(data)
+            response = await agent.request(method, _encoded(url), headers, request)
             if response.code == 200:
                 body = _Response(self._connection.abortConnection)
                 response.deliverBody(body)
                 found = await body.done
                 if self.left < 0:
-                    raise NotFetched(_TOO_LONG)
-                return found
+                    raise NotFetched(self._tooLong)
+                return Fetched(200, response.headers, found)
             # Its body is of no interest, and may have no end.
             self._connection.abortConnection()
-            if response.code not in (301, 302, 307, 308):
+            if response.code in alsoGood:
+                return Fetched(response.code, response.headers, b"")
+            if response.code not in (301, 302, 307, 308) or hop == hops:
                 break
             location = response.headers.getRawHeaders(b"location", [b""])[0]
             url = _joined(url, location.decode("latin-1"))
         raise NotFetched(f"HTTP status {response.code}")
 
+    @property
+    def _tooLong(self) -> str:
+        return f"it is longer than {self._most >> 10} KiB"
+
     def reason(self, failure: Failure) -> Failure:
         """@return: a failure whose message can be read."""
         if self.left < 0:
-            return Failure(NotFetched(_TOO_LONG))
+            return Failure(NotFetched(self._tooLong))
         value: Any = failure.value
         while getattr(value, "reasons", None):
             # Twisted's client wraps what it has met.
@@ -193,11 +239,11 @@ def _encoded(url: str) -> bytes:
 
 
 class Fetcher:
-    """Fetches responses by HTTP POST (RFC 6960 appendix A.1)."""
+    """Fetches by HTTP: called, responses of OCSP."""
 
     def __init__(self, reactor: Any, names: Looks, timeout: float = TIMEOUT) -> None:
         """
-        @param names: finds the addresses of responders.
+        @param names: finds the addresses of servers.
         @param timeout: in seconds, for all of it.
         """
         self._reactor = reactor
@@ -206,13 +252,42 @@ class Fetcher:
 
     def __call__(self, url: str, data: bytes) -> Deferred[bytes]:
         """
+        Fetch by POST, as RFC 6960 appendix A.1 has it.
+
         @param url: of HTTP or HTTPS; redirects are followed to such ones alone.
         @param data: a request in DER.
         @return: what the responder has sent; fails with a L{BalancerError}, whose message is
             the reason. May be cancelled, and nothing of it is left then.
         """
-        fetch = _Fetch(self._reactor, self._names)
-        found = Deferred.fromCoroutine(fetch.post(url, data))
-        late = NotFetched(f"no answer within {self._timeout:g} s")
-        found.addTimeout(self._timeout, self._reactor, lambda *_: Failure(late))
-        return found.addErrback(fetch.reason)
+        fetch = _Fetch(self._reactor, self._names, MOST)
+        headers = Headers({b"Content-Type": [b"application/ocsp-request"]})
+        asking = Deferred.fromCoroutine(fetch.ask(b"POST", url, headers, data))
+        return self._within(self._timeout, fetch, asking).addCallback(lambda found: found.body)
+
+    def get(
+        self, url: str, fields: Mapping[str, str], most: int, timeout: float = 0.0,
+        hops: int = HOPS, path: str = "",
+    ) -> Deferred[Fetched]:
+        """
+        Fetch by GET.
+
+        @param url: as for a response of OCSP.
+        @param fields: of the request; they go wherever a redirect leads to.
+        @param most: bytes, the head of the response among them.
+        @param timeout: in place of the usual one.
+        @param hops: the most redirects that are followed.
+        @param path: of a UNIX socket where the server is; the URL's host is only told.
+        @return: what came with the status 200 or 304. Fails, and may be cancelled, as that
+            of a response of OCSP.
+        """
+        fetch = _Fetch(self._reactor, self._names, most, path)
+        headers = Headers({name.encode(): [value.encode()] for name, value in fields.items()})
+        asking = fetch.ask(b"GET", url, headers, None, hops, (NOT_MODIFIED,))
+        return self._within(timeout or self._timeout, fetch, Deferred.fromCoroutine(asking))
+
+    def _within(
+        self, seconds: float, fetch: _Fetch, asking: Deferred[Fetched]
+    ) -> Deferred[Fetched]:
+        late = NotFetched(f"no answer within {seconds:g} s")
+        asking.addTimeout(seconds, self._reactor, lambda *_: Failure(late))
+        return asking.addErrback(fetch.reason)

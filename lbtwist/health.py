@@ -31,12 +31,20 @@ class Result:
     @ivar status: HAProxy's word: C{L4OK L4TOUT L4CON L7OK L7STS ...}.
     @ivar detail: a sentence for people.
     @ivar duration: in seconds.
+    @ivar weight: the weight the server is to have, in percent of the configured one;
+        L{None} where the check says nothing of it.
+    @ivar admin: the state of L{Admin} it is to be in; where an administrator has taken it
+        out of service, that stands.
+    @ivar maxconn: the exchanges it is to get at once; 0 is no limit.
     """
 
     passed: bool
     status: str
     detail: str = ""
     duration: float = 0.0
+    weight: int | None = None
+    admin: str | None = None
+    maxconn: int | None = None
 
 
 @attr.frozen

@@ -27,13 +27,22 @@ class IExtension(Interface):
 
 
 class IServerSource(Interface):
-    """Says where a server is."""
+    """Says which servers there are."""
+
+    interval = Attribute(
+        "Seconds from an answer to the next question, where neither the answer nor the"
+        " configuration says it; the first pause after a failure."
+    )
+    limit = Attribute("Seconds that one question may take; it is cancelled then.")
 
     def discover():  # type: ignore[no-untyped-def]
         """
-        Ask once. The monitor repeats, and keeps the last good answer.
+        Ask once. Asking again, keeping the last good answer and counting are the concern
+        of L{lbtwist.membership}. Not called while a question of the same source is open.
 
-        @return: a Deferred of a list of L{lbtwist.server.Endpoint}.
+        @return: a L{lbtwist.server.Found} or a Deferred of one. It fails with a
+            L{lbtwist.errors.BalancerError} whose text is the reason where there is no
+            answer; with a L{lbtwist.errors.Nobody} where there is certainly no server.
         """
 
 
@@ -113,7 +122,8 @@ class IBalancer(Interface):
     Chooses a server.
 
     A balancer that also provides L{IExchangeObserver} is told of every exchange
-    of its pool; one that provides L{IForeseeing} can be explained.
+    of its pool; one that provides L{IForeseeing} can be explained, and one that provides
+    L{IFollowing} costs the same for any number of servers.
     """
 
     def choose(servers, exchange):  # type: ignore[no-untyped-def]
@@ -125,6 +135,41 @@ class IBalancer(Interface):
         @param exchange: the L{lbtwist.exchange.Exchange}; in C{mode = tcp} its
             C{request} is L{None}.
         @return: one of the servers.
+        """
+
+
+class IFollowing(Interface):
+    """
+    What a balancer may also provide: it is told of what the pool counts, so that it need
+    not look at every server to choose one, and its pool need not make a tuple without those
+    that are full each time.
+
+    A balancer is followed from C{follow} on; one that nobody follows is given only what
+    L{IBalancer} says.
+    """
+
+    def follow():  # type: ignore[no-untyped-def]
+        """
+        Called once, before the first choice, by who counts.
+
+        @return: what is called with a server after each change of its C{active} or
+            C{maxconn}, also with one that was never offered; L{None} if only C{freed} is of
+            interest.
+        """
+
+    def freed(server):  # type: ignore[no-untyped-def]
+        """
+        @param server: was full, or may have been, and is not any more.
+        """
+
+    def chooseFree(servers, tried, exchange):  # type: ignore[no-untyped-def]
+        """
+        As C{choose}, where not all of the servers may be chosen.
+
+        @param servers: as for L{IBalancer}, but some may be full.
+        @param tried: a tuple of servers, of these and of others, that may not be chosen
+            either.
+        @return: one that is neither full nor tried; L{None} if there is none.
         """
 
 

@@ -31,6 +31,9 @@ AT_ONCE = 256
 LEAST = 0.01
 """Seconds: no interval is shorter, whatever is written down or comes by chance."""
 
+MOST_WEIGHT = 256
+"""The heaviest that a server becomes by what its check says."""
+
 LONGEST = 200
 """Characters of a reason in the log; it may come from anywhere."""
 
@@ -41,6 +44,14 @@ def _at(endpoint: Endpoint, port: int) -> Endpoint:
         return endpoint
     host, _, *more = endpoint.address
     return attr.evolve(endpoint, address=(host, port, *more))
+
+
+def _share(weight: int, percent: int) -> int:
+    """
+    @return: so much of a weight; nothing only of nothing, because a server without weight
+        gets no new clients, which is more than a small share means.
+    """
+    return min(MOST_WEIGHT, max(weight * percent // 100, min(1, weight * percent)))
 
 
 def _resultOf(failure: Failure) -> Result:
@@ -59,6 +70,10 @@ def _resultOf(failure: Failure) -> Result:
     return Result(False, "L7RSP", reason)
 
 
+def _reasonOf(result: Result) -> str:
+    return " ".join(f"{result.status} {result.detail}".split())[:LONGEST]
+
+
 @attr.define(eq=False)
 class _Watched:
     """
@@ -69,6 +84,8 @@ class _Watched:
     @ivar queued: it is due, and waits until others have ended.
     @ivar timer: until the next check, or until the one that runs takes too long:
         there is never more than one of the two.
+    @ivar weight: the server's own, of which a check may say how much it is to have.
+    @ivar admin: what the check has done last: nothing else is its own to take back.
     """
 
     pool: Pool
@@ -79,6 +96,11 @@ class _Watched:
     running: Deferred[Any] | None = None
     queued: bool = False
     timer: Any = None
+    weight: int = attr.field(init=False)
+    admin: str = Admin.READY
+
+    def __attrs_post_init__(self) -> None:
+        self.weight = self.server.weight
 
     @property
     def interval(self) -> float:
@@ -86,6 +108,11 @@ class _Watched:
         if timing.fast and self.server.health.changing:
             return timing.fast
         return timing.interval
+
+    @property
+    def resting(self) -> bool:
+        """In maintenance, and not by what its check says, which has to be asked again."""
+        return self.server.health.admin == Admin.MAINT != self.admin
 
     @property
     def timeout(self) -> float:
@@ -147,6 +174,12 @@ class Monitor:
             self._rest(watched)
             self._serve()
 
+    def weighed(self, server: Server) -> None:
+        """A server has another weight of its own, of which its check may say how much counts."""
+        watched = self._watched.get(server)
+        if watched is not None:
+            watched.weight = server.weight
+
     def start(self) -> None:
         """Begin: the first checks are spread over the interval, the first comes now."""
         self._started = True
@@ -187,7 +220,7 @@ class Monitor:
         watched.timer = None
         watched.startedAt = self._clock()
         server = watched.server
-        if server.endpoint is None or server.health.admin == Admin.MAINT:
+        if server.endpoint is None or watched.resting:
             self._again(watched)
             return
         watched.queued = True
@@ -260,11 +293,47 @@ class Monitor:
         server.traffic.checks += 1
         if not result.passed:
             server.traffic.checkFailures += 1
+        changed = self._apply(watched, result)
         transition = server.health.told(result)
         self._again(watched)
         if transition is not None:
             self._changed(watched, transition)
+        elif changed:
+            self._serversChanged(watched)
         self._serve()
+
+    def _apply(self, watched: _Watched, result: Result) -> bool:
+        """
+        Do what a check says beyond up and down.
+
+        @return: whether anything has changed by it.
+        """
+        server = watched.server
+        health = server.health
+        before = (server.weight, server.maxconn, health.admin)
+        if result.weight is not None:
+            server.weight = _share(watched.weight, result.weight)
+        if result.maxconn is not None:
+            server.maxconn = result.maxconn
+        if result.admin is not None and health.admin in (watched.admin, Admin.READY):
+            health.admin = watched.admin = result.admin
+        after = (server.weight, server.maxconn, health.admin)
+        if after == before:
+            return False
+        self._log.info(
+            "Server {pool}/{server} has weight {weight}, maxconn {maxconn} and is {admin} now, "
+            "reason: {reason}.",
+            pool=server.pool, server=server.name, weight=server.weight, maxconn=server.maxconn,
+            admin=health.admin, reason=_reasonOf(result),
+        )  # fmt: skip
+        return True
+
+    def _serversChanged(self, watched: _Watched) -> None:
+        pool = watched.pool
+        try:
+            pool.serversChanged()
+        except Exception:
+            self._log.failure("{pool!r} met an error when a server changed", pool=pool)
 
     def _changed(self, watched: _Watched, transition: Transition) -> None:
         pool = watched.pool
@@ -295,7 +364,7 @@ class Monitor:
             pool=server.pool,
             server=server.name,
             state="UP" if transition.up else "DOWN",
-            reason=" ".join(f"{result.status} {result.detail}".split())[:LONGEST],
+            reason=_reasonOf(result),
             status=result.status,
             milliseconds=result.duration * 1000,
             active=sum(one.usable and not one.backup for one in pool.servers),

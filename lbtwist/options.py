@@ -398,3 +398,11 @@ def option(
             "kind": kind, "doc": doc, "positional": positional, "bare": bare, "check": check,
         },
     )
+
+
+def written() -> Any:
+    """
+    Declare a field that is no option: the names of the class's options that may be given
+    more than once, in the order they were written. Where none was it is empty.
+    """
+    return attr.field(default=(), metadata={"written": True})

@@ -17,7 +17,7 @@ import attr
 from lbtwist.config.model import PoolConfig
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.exchange import Cause, Exchange, Stage
-from lbtwist.interfaces import IForeseeing
+from lbtwist.interfaces import IFollowing, IForeseeing
 from lbtwist.net.handshake import HandshakeFailed
 from lbtwist.outbound import Attempt, sourceOf
 from lbtwist.reuse import Reuse
@@ -135,23 +135,15 @@ class Connecting(Timed):
         self._pool.connectFailed(self._waiting, self._server, failed, self)
 
 
-def _wanted(servers: Iterable[Server], settings: dict[str, Any]) -> Server | None:
-    """@return: the one that a rule has named, if it is among them."""
-    wanted = settings.get("server")
-    for server in servers if wanted else ():
-        if server.name == wanted:
-            return server
-    return None
-
-
 class Pool:
     """
     The servers of one pool and who waits for them.
 
-    @ivar servers: all of them, in written order.
+    @ivar servers: all of them: those that are written down in their order, then the others.
     @ivar active: exchanges that hold a slot of a server.
     @ivar usable: those that new clients may be sent to.
     @ivar tellsSource: whether exchanges are told from where their server is connected to.
+    @ivar memberships: the L{lbtwist.membership.Membership} of each source of servers.
     @ivar rules: what is asked of exchanges on their way through it.
     """
 
@@ -175,10 +167,18 @@ class Pool:
         self.traffic = PoolTraffic()
         self.rules = NO_RULES
         self.tellsSource = False
+        self.memberships: tuple[Any, ...] = ()
         self.usable: tuple[Server, ...] = ()
         self._weights: tuple[int, ...] = ()
-        self._members: frozenset[Server] = frozenset()
+        self._members: dict[str, Server] = {}
+        # How many of the usable are full, and the others; None if that is not known.
         self._full = 0
+        self._free: tuple[Server, ...] | None = None
+        self._follower = balancer if IFollowing.providedBy(balancer) else None
+        # What is told of each server whose count has changed, if anything is.
+        self._counted: Callable[[Server], object] | None = (
+            None if self._follower is None else self._follower.follow()
+        )
         self._queue: dict[Place, None] = {}
         self._serving = False
         self.serversChanged()
@@ -198,6 +198,15 @@ class Pool:
                 return server
         raise KeyError(name)
 
+    def setServers(self, servers: Iterable[Server]) -> None:
+        """
+        Have these servers from now on.
+
+        @param servers: those that are not among them have nothing to do any more.
+        """
+        self.servers = tuple(servers)
+        self.serversChanged()
+
     def serversChanged(self) -> None:
         """A server became usable, or is not any more, or has other limits."""
         usable = tuple(s for s in self.servers if s.usable and not s.backup)
@@ -209,8 +218,16 @@ class Pool:
             # The same tuple only as long as it means the same: see IBalancer.
             self.usable = usable
             self._weights = weights
-        self._members = frozenset(usable)
+        self._members = {server.name: server for server in usable}
         self._full = sum(server.full for server in usable)
+        self._free = None
+        if self._follower is not None:
+            # Limits may be others.
+            for server in usable:
+                if not server.full:
+                    self._follower.freed(server)
+                elif self._counted is not None:
+                    self._counted(server)
         self._serve()
 
     # from the request's side
@@ -245,10 +262,16 @@ class Pool:
         server = exchange.server
         assert server is not None and exchange.holding, f"{exchange!r} holds no slot"
         exchange.holding = False
-        if server.active == server.maxconn and server in self._members:
-            self._full -= 1
+        freed = server.active == server.maxconn and self._members.get(server.name) is server
         server.active -= 1
         self.active -= 1
+        if self._counted is not None:
+            self._counted(server)
+        if freed:
+            self._full -= 1
+            self._free = None
+            if self._follower is not None:
+                self._follower.freed(server)
         if self._queue:
             self._serve()
 
@@ -258,15 +281,21 @@ class Pool:
             that is usable and has a slot.
         """
         servers = self.usable
-        if self._full or exchange.tried:
-            servers = self._free(exchange)
-        if not servers:
+        full = self._full
+        if full == len(servers):
             return None
         if exchange.settings is not None:
-            wanted = _wanted(servers, exchange.settings)
+            wanted = self._wanted(exchange)
             if wanted is not None:
                 return wanted
-        chosen: Server = self.balancer.choose(servers, exchange)
+        chosen: Server | None
+        if not full and not exchange.tried:
+            chosen = self.balancer.choose(servers, exchange)
+        elif self._follower is not None:
+            chosen = self._follower.chooseFree(servers, exchange.tried, exchange)
+        else:
+            servers = self._offered(exchange)
+            chosen = self.balancer.choose(servers, exchange) if servers else None
         return chosen
 
     def foresee(self, exchange: Exchange) -> Forecast:
@@ -275,7 +304,7 @@ class Pool:
 
         @return: of the servers that an exchange may be sent to now.
         """
-        servers = self._free(exchange)
+        servers = self._offered(exchange)
         if not servers:
             return Forecast()
         forecast: Forecast | None = None
@@ -284,13 +313,30 @@ class Pool:
         elif len(servers) == 1:
             forecast = Forecast(servers[0])
         found = forecast or Forecast(None, {}, "", "which one, its balancer does not foresee")
-        wanted = _wanted(servers, exchange.settings or {})
+        wanted = self._wanted(exchange)
         return found if wanted is None else attr.evolve(found, chosen=wanted, why="by a rule")
 
-    def _free(self, exchange: Exchange) -> tuple[Server, ...]:
+    def _wanted(self, exchange: Exchange) -> Server | None:
+        """@return: the one that a rule has named, if it can be had."""
+        name = (exchange.settings or {}).get("server")
+        server = self._members.get(name) if name else None
+        if server is None or server.full or server in exchange.tried:
+            return None
+        return server
+
+    def _offered(self, exchange: Exchange) -> tuple[Server, ...]:
+        """@return: the servers that a balancer may choose for an exchange."""
+        servers = self._free
+        if servers is None:
+            servers = self.usable
+            if self._full:
+                servers = tuple(server for server in servers if not server.full)
+            self._free = servers
         tried = exchange.tried
-        servers = tuple(s for s in self.usable if not s.full and s not in tried)
-        return self.usable if len(servers) == len(self.usable) else servers
+        if not tried:
+            return servers
+        left = tuple(server for server in servers if server not in tried)
+        return left if len(left) < len(servers) else servers
 
     # inside
 
@@ -298,8 +344,11 @@ class Pool:
         exchange = waiting.exchange
         server.active += 1
         self.active += 1
-        if server.active == server.maxconn:
+        if server.active == server.maxconn and self._members.get(server.name) is server:
             self._full += 1
+            self._free = None
+        if self._counted is not None:
+            self._counted(server)
         exchange.server = server
         exchange.holding = True
         exchange.assignedAt = now = self.seconds()

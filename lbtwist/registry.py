@@ -31,7 +31,9 @@ class Context:
 
     @ivar pool: the name of the pool it is made for.
     @ivar clock: seconds that never go back.
-    @ivar scope: for verbs: what expressions in their options may ask for; see
+    @ivar names: for sources: finds addresses and services, see
+        L{lbtwist.discovery.LooksFurther}.
+    @ivar scope: for verbs and balancers: what expressions in their options may ask for; see
         L{lbtwist.rules.template.Template.compiled}.
     """
 
@@ -39,6 +41,7 @@ class Context:
     clock: Callable[[], float] = lambda: 0.0
     random: random.Random = attr.field(factory=random.Random)
     pool: str = ""
+    names: Any = None
     scope: Scope | None = None
 
 

@@ -36,6 +36,49 @@ class Endpoint:
         return f"[{host}]:{port}" if self.family == socket.AF_INET6 else f"{host}:{port}"
 
 
+@attr.frozen
+class Member:
+    """
+    A server as an L{lbtwist.interfaces.IServerSource} tells of it.
+
+    @ivar host: an address or a name.
+    @ivar path: of a UNIX socket, in place of C{host} and C{port}.
+    @ivar weight: L{None} where the source says nothing of it.
+    @ivar priority: those with the lowest are used first, the others are backups in the
+        order of theirs.
+    @ivar name: what the source calls it; C{""} where it does not.
+    @ivar sni: the name that its certificate is for; C{""} is its C{host}.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    weight: int | None = None
+    priority: int = 0
+    name: str = ""
+    sni: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@attr.frozen
+class Found:
+    """
+    All that a source names.
+
+    @ivar members: in the order in which they are used where the order counts.
+    @ivar again: seconds for which this is good; L{None}: the source's C{interval}.
+    @ivar left: what else it has said, each with the reason why that is no member.
+    """
+
+    members: tuple[Member, ...]
+    again: float | None = None
+    left: tuple[str, ...] = ()
+
+
 @attr.frozen(eq=False)
 class Forecast:
     """
@@ -74,6 +117,8 @@ class Server:
     @ivar tls: knows how TLS is spoken with it; L{None} where it is not.
     @ivar origin: the L{lbtwist.snat.Origin} of connections to it; L{None} where nothing
         is said of it.
+    @ivar options: the L{lbtwist.config.model.ServerConfig} it was made of, if any.
+    @ivar leaving: its source names it no more: it is forgotten when nothing of it runs.
     """
 
     pool: str
@@ -92,6 +137,8 @@ class Server:
     checkProxy: Callable[[socket.socket], bytes] | None = None
     tls: Any = None
     origin: Any = None
+    options: Any = None
+    leaving: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not self.key:
@@ -99,7 +146,9 @@ class Server:
 
     def __repr__(self) -> str:
         state = "up" if self.health.up else "down"
-        if self.health.admin != "ready":
+        if self.leaving:
+            state = "leaving"
+        elif self.health.admin != "ready":
             state = self.health.admin
         limit = f"/{self.maxconn}" if self.maxconn else ""
         return f"<Server {self.pool}/{self.name} {state} {self.active}{limit}>"
@@ -107,7 +156,12 @@ class Server:
     @property
     def usable(self) -> bool:
         """Whether new clients may be sent to it."""
-        return self.endpoint is not None and self.weight > 0 and self.health.usable
+        return (
+            self.endpoint is not None
+            and self.weight > 0
+            and self.health.usable
+            and not self.leaving
+        )
 
     @property
     def private(self) -> bool:

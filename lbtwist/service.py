@@ -22,7 +22,6 @@ from zope.interface import implementer
 from lbtwist.config.model import Config
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
-from lbtwist.discovery import Names
 from lbtwist.errors import StartError
 from lbtwist.exchange import Cause, Exchange
 from lbtwist.explaining.explanation import Explanation
@@ -30,7 +29,9 @@ from lbtwist.explaining.watched import Watchers
 from lbtwist.inbound import Inbound, Process, listenerFor
 from lbtwist.interfaces import ILoadBalancer
 from lbtwist.logwriter import Logs
+from lbtwist.membership import Memberships
 from lbtwist.monitor import Monitor
+from lbtwist.names import Names
 from lbtwist.net.addresses import listen
 from lbtwist.net.certificates import ServerTLS
 from lbtwist.net.profiles import Profile
@@ -121,6 +122,7 @@ class LoadBalancer(Service):
         pools: Mapping[str, Pool],
         monitor: Monitor,
         names: Names,
+        memberships: Memberships,
         demos: Mapping[Server, DemoServer],
         logs: Logs,
         files: TLSFiles,
@@ -133,6 +135,7 @@ class LoadBalancer(Service):
         self._reactor = reactor
         self._monitor = monitor
         self._names = names
+        self._memberships = memberships
         self._demos = dict(demos)
         self._logs = logs
         self._files = files
@@ -189,6 +192,7 @@ class LoadBalancer(Service):
                 for member in running.servers:
                     if member.origin is not None:
                         member.origin.verify()
+            self._memberships.verify()
             self._logs.open()
             for server, demo in self._demos.items():
                 server.endpoint = demo.start(self._reactor)
@@ -208,6 +212,7 @@ class LoadBalancer(Service):
         for pool in self.pools.values():
             pool.serversChanged()
         self._names.start()
+        self._memberships.start()
         self._files.start()
         self._monitor.start()
         for frontend in self.frontends.values():
@@ -274,6 +279,7 @@ class LoadBalancer(Service):
         for pool in self.pools.values():
             for server in pool.servers:
                 pool.reuse.drop(server)
+        self._memberships.stop()
         self.deadlines.stop()
         self._files.close()
         self._logs.close()

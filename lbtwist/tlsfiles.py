@@ -15,7 +15,7 @@ import attr
 from twisted.logger import Logger
 
 from lbtwist.config.model import Config, ServerConfig
-from lbtwist.errors import StartError
+from lbtwist.errors import NOWHERE, StartError
 from lbtwist.net.certificates import ServerTLS
 from lbtwist.net.clienttls import ClientTLS
 from lbtwist.stapling import Stapler
@@ -53,6 +53,10 @@ class TLSFiles:
         self._stapler = stapler
         self._sections: dict[str, ServerTLS] = {}
         self._watched: list[_Watched] = []
+        # What servers that come and go have in common, and how many of them.
+        self._shared: dict[tuple[str, ServerConfig], ClientTLS] = {}
+        self._users: dict[ClientTLS, int] = {}
+        self._started = False
 
     def __repr__(self) -> str:
         return f"<TLSFiles {len(self._watched)} sections and servers>"
@@ -95,8 +99,40 @@ class TLSFiles:
             self._watched.append(_Watched(f"server {pool}/{options.name}", found, RELOAD))
         return found
 
+    def found(self, pool: str, options: ServerConfig) -> ClientTLS:
+        """
+        As L{server}, for one that comes and goes. Those that differ by nothing but their
+        addresses have one TLS: to make it takes longer than a request.
+
+        @return: to be given to L{forget}, as often as it was got here.
+        """
+        host = options.sni or options.host
+        key = pool, attr.evolve(
+            options, name="", host=host, port=0, path="", weight=1, backup=False, where=NOWHERE
+        )
+        found = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = self.server(pool, options)
+            if self._started and self._watched and self._watched[-1].tls is found:
+                self._wait(self._watched[-1], RELOAD)
+        self._users[found] = self._users.get(found, 0) + 1
+        return found
+
+    def forget(self, tls: ClientTLS) -> None:
+        """A server that had it is gone."""
+        self._users[tls] -= 1
+        if self._users[tls]:
+            return
+        del self._users[tls]
+        self._shared = {key: one for key, one in self._shared.items() if one is not tls}
+        for one in self._watched:
+            if one.tls is tls and one.timer is not None:
+                one.timer.cancel()
+        self._watched = [one for one in self._watched if one.tls is not tls]
+
     def start(self) -> None:
         """Look at the files from now on, one after the other, and fetch OCSP responses."""
+        self._started = True
         self._stapler.start()
         for number, one in enumerate(self._watched, 1):
             self._wait(one, one.seconds * number / len(self._watched))
@@ -134,6 +170,7 @@ class TLSFiles:
 
     def close(self) -> None:
         """Look at files no more."""
+        self._started = False
         self._stapler.stop()
         for one in self._watched:
             if one.timer is not None:

@@ -6,6 +6,7 @@ As a script it says what is missing; with C{--install} it also installs it, wher
 it may. It needs nothing but Python.
 """
 
+import glob
 import os
 import shutil
 import socket
@@ -15,13 +16,21 @@ from pathlib import Path
 
 PACKAGES = {
     "curl": "curl",
+    "dnsmasq": "dnsmasq-base",
     "haproxy": "haproxy",
+    "initdb": "postgresql",
     "ip": "iproute2",
     "iptables": "iptables",
+    "mariadb-install-db": "mariadb-server",
+    "mariadbd": "mariadb-server",
     "nc": "netcat-openbsd",
     "nft": "nftables",
     "nginx": "nginx",
     "openssl": "openssl",
+    "pg_basebackup": "postgresql",
+    "postgres": "postgresql",
+    "redis-server": "redis-server",
+    "slapd": "slapd",
     "squid": "squid",
     "testssl": "testssl.sh",
     "wrk": "wrk",
@@ -34,8 +43,12 @@ ENVIRONMENTS = {
 }
 NAMES = (*PACKAGES, *ENVIRONMENTS)
 
-# Debian keeps servers where the path of an ordinary user does not look.
-PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
+# Debian keeps servers where the path of an ordinary user does not look, and PostgreSQL's
+# programs where nobody's does.
+PATH = os.pathsep.join([
+    os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin",
+    *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True),
+])  # fmt: skip
 
 
 def find(name):

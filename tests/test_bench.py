@@ -22,7 +22,7 @@ from bench.cases import CASES, FIGURES, Goal
 from bench.certificate import SUITE, VERSION, Certificate
 from bench.load import Outcome, Sample, checkAnswers, checkLog, sample
 from bench.origin import SMALL, fetch, parseStatus
-from bench.programs import LBTWIST, PROGRAMS, writeLists
+from bench.programs import LBTWIST, PROGRAMS, serverLines, writeLists
 from bench.report import asJSON, medians, ratios, table, verdicts
 from bench.system import (
     Child,
@@ -68,6 +68,8 @@ VALUES = {
     "certificate": "/certificate/site.pem",
     "serverA": 20002,
     "serverB": 20003,
+    "ten": serverLines(10, 20002, 20003),
+    "thousand": serverLines(1000, 20002, 20003),
 }
 
 
@@ -110,7 +112,9 @@ class TestConfigurations:
     def test_everyModeOfEveryProgram(self, program, mode):
         text = program.render(mode, VALUES)
         assert "$" not in text
-        assert all(text.count(str(VALUES[name])) == 1 for name in ("port", "serverA", "serverB"))
+        half = (500 if program is LBTWIST else 5) if mode == "thousand" else 1
+        for name, count in {"port": 1, "serverA": half, "serverB": half}.items():
+            assert text.count(str(VALUES[name])) == count
         assert program.logsToStdout or text.count(VALUES["log"]) == 1
         assert (VALUES["certificate"] in text) == (mode == "https")
 
@@ -129,8 +133,10 @@ class TestConfigurations:
             ("file", "/log/access.log", spoken)
         ]
         assert [bind.tls for bind in frontend.bind] == ["site" if mode == "https" else ""]
-        assert [str(server) for server in pool.servers] == ["127.0.0.1:20002", "127.0.0.1:20003"]
-        assert pool.balance.name == "roundrobin"
+        pairs = 500 if mode == "thousand" else 1
+        both = ["127.0.0.1:20002", "127.0.0.1:20003"]
+        assert [str(server) for server in pool.servers] == both * pairs
+        assert pool.balance.name == ("leastconn" if mode == "thousand" else "roundrobin")
         if spoken == "http":
             assert (frontend.forwarded, pool.http_reuse) == ("x", "always")
 

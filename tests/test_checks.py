@@ -18,6 +18,8 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from lbtwist.checks import MAX_BODY, CheckCancelled, HTTPCheck, TCPCheck
+from lbtwist.checks.http import FieldWanted, Step
+from lbtwist.checks.tcp import Expecting, Sent
 from lbtwist.config.load import loadText
 from lbtwist.errors import ConfigError
 from lbtwist.health import Result
@@ -83,6 +85,11 @@ def turns(count=5):
         yield deferLater(reactor, 0)
 
 
+def wanted(*written):
+    """What C{expect-header=} says."""
+    return tuple(one for text in written for one in FieldWanted().parse(text))
+
+
 class ChecksCase(TestCase):
     def listen(self, answer=lambda transport: None, path=None):
         """@return: the server's side, and the server as a check sees it."""
@@ -142,6 +149,41 @@ class TCPCheckTests(ChecksCase):
         with mock.patch("lbtwist.outbound.Outgoing", side_effect=full):
             result = self.successResultOf(self.check.check(self.refusing()))
         assert result == Result(False, "SOCKERR", "too many open files")
+
+    @inlineCallbacks
+    def test_steps(self):
+        """The last thing that is said still reaches the server."""
+
+        def answer(transport):
+            transport.write(b"+PONG\r\n")
+
+        peer, server = self.listen(answer)
+        options = TCPCheck.Options(
+            Sent().parse(r"PING\r\n\r\n") + Sent().parse(r"QUIT\r\n"),
+            Expecting().parse("+PONG"), ("send", "expect", "send"),
+        )  # fmt: skip
+        result = yield TCPCheck(options, Context(reactor=reactor)).check(server)
+        assert result == Result(True, "L7OK")
+        yield peer.lost
+        assert peer.received == b"PING\r\n\r\nQUIT\r\n"
+
+    @inlineCallbacks
+    def test_stepsWithoutAnAnswer(self):
+        peer, server = self.listen()
+        options = TCPCheck.Options(expect=Expecting().parse("hello"))
+        running = TCPCheck(options, Context(reactor=reactor)).check(server)
+        yield peer.connected
+        yield turns()
+        running.cancel()
+        late = self.failureResultOf(running, CheckCancelled).value
+        assert (late.status, late.detail) == ("L7TOUT", "no text 'hello'")
+        yield peer.lost
+
+    @inlineCallbacks
+    def test_stepsOfNobody(self):
+        options = TCPCheck.Options(expect=Expecting().parse("hello"))
+        result = yield TCPCheck(options, Context(reactor=reactor)).check(self.refusing())
+        assert (result.passed, result.status) == (False, "L4CON")
 
     def test_cancelledWhileConnecting(self):
         _peer, server = self.listen()
@@ -403,6 +445,69 @@ class HTTPCheckTests(ChecksCase):
         result = yield self.make().check(self.refusing())
         assert (result.passed, result.status) == (False, "L4CON")
 
+    # fields
+
+    @inlineCallbacks
+    def test_fieldsThatAreWanted(self):
+        answer = says(response(fields=b"X-Role: primary 1\r\nX-Role: b\r\n"))
+        for written, passed in (
+            ("x-role", True), ("X-Role: primary", True), ("X-Role: re:^b$", True),
+            ("X-Other", False), ("X-Role: standby", False), ("X-Role: re:^$", False),
+        ):  # fmt: skip
+            result = yield self.found(answer, expect_header=wanted(written))
+            assert result.passed is passed, written
+            if not passed:
+                name = written.partition(":")[0]
+                assert result == Result(False, "L7RSP", f"{name} is not as it is wanted")
+
+    # steps
+
+    def steps(self, *answers):
+        """@return: a server that answers so, one connection after the other, and its peers."""
+        peers = [Listens(answer) for answer in answers]
+        waiting = list(peers)
+        listening = Factory()
+        listening.buildProtocol = lambda address: waiting.pop(0).buildProtocol(address)
+        port = reactor.listenTCP(0, listening, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        return peers, Server(
+            "app", "a", Endpoint(socket.AF_INET, ("127.0.0.1", port.getHost().port))
+        )
+
+    @inlineCallbacks
+    def test_stepsInOrder(self):
+        peers, server = self.steps(
+            says(response(fields=b"Set-Cookie: a=b\r\n")), says(response(b"well"))
+        )
+        result = yield self.make(path="/one", then=(Step("HEAD", "/two"),)).check(server)
+        assert result == Result(True, "L7OK", "200 OK")
+        yield peers[1].lost
+        assert [peer.received.split(b"\r\n")[0] for peer in peers] == [
+            b"GET /one HTTP/1.1", b"HEAD /two HTTP/1.1",
+        ]  # fmt: skip
+        assert b"cookie" not in peers[1].received.lower()
+
+    @inlineCallbacks
+    def test_aStepThatFailsIsTheLast(self):
+        bad = says(response(status=b"500 No"))
+        peers, server = self.steps(says(response()), bad, says(response()))
+        result = yield self.make(then=(Step(), Step())).check(server)
+        assert result == Result(False, "L7STS", "step 2: 500 No")
+        yield peers[1].lost
+        assert peers[2].received == b""
+
+    @inlineCallbacks
+    def test_cancelledInAStep(self):
+        peers, server = self.steps(says(response()), says(b"HTTP/1.1 200"))
+        running = self.make(then=(Step(),)).check(server)
+        yield peers[1].connected
+        yield turns()
+        self.assertNoResult(running)
+        running.cancel()
+        yield peers[1].lost
+        late = self.failureResultOf(running, CheckCancelled).value
+        assert (late.status, late.detail) == ("L7TOUT", "step 2: no response")
+
     # hanging
 
     @inlineCallbacks
@@ -466,6 +571,16 @@ def test_asItIsWritten():
     assert read.timing.interval == 5.0
 
 
+def test_stepsAsTheyAreWritten():
+    read = configured(
+        """http GET /a expect-header=Via then='HEAD /b expect=204 header="X-A: b c"' then=GET"""
+    )
+    assert read.probe.options == HTTPCheck.Options(
+        "GET", "/a", expect_header=wanted("Via"),
+        then=(Step("HEAD", "/b", header=("X-A: b c",), expect=((204, 204),)), Step("GET")),
+    )  # fmt: skip
+
+
 def test_asLittleAsCanBeWritten():
     assert configured("http").probe.options == HTTPCheck.Options()
     assert configured("tcp").probe.options == TCPCheck.Options()
@@ -482,6 +597,11 @@ def test_asLittleAsCanBeWritten():
         ('http header="Host: a"', "Host is written by the check itself"),
         ('http header="connection: keep-alive"', "connection is written by the check itself"),
         ("http expect=ok", "'ok' is not a status"),
+        ("http expect-header=a/b", "'a/b' is not the name of a header field"),
+        ("http expect-header=a:re:(", "'(' is not a regular expression"),
+        ("http then='GET b'", "then: path: 'b' is not a path"),
+        ("http then='GET /b then=/c'", "unknown option 'then'"),
+        ("http then='GET \"/b'", "No closing quotation"),
         ("http body-regex=(", "'(' is not a regular expression"),
     ],
 )

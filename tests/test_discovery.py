@@ -21,12 +21,12 @@ from lbtwist.discovery import (
     HOSTS_TTL,
     QUESTIONS,
     Answer,
-    Names,
     NotResolved,
     Resolver,
     resolve,
 )
 from lbtwist.errors import StartError
+from lbtwist.names import Names
 from lbtwist.server import Endpoint
 from lbtwist.testing import makeServers
 from programs import freePort

@@ -23,13 +23,14 @@ from lbtwist.config.model import (
     PoolConfig,
     RuleOptions,
     ServerOptions,
+    ServersOptions,
     TCPConfig,
     TLSConfig,
     TLSName,
 )
 from lbtwist.config.rules import RuleLists
 from lbtwist.errors import ConfigError
-from lbtwist.interfaces import IBalancer, IHealthCheck
+from lbtwist.interfaces import IBalancer, IHealthCheck, IServerSource
 from lbtwist.options import Flag
 from lbtwist.registry import installed
 
@@ -57,6 +58,7 @@ SECTIONS = {
         PoolConfig,
         {
             "server NAME = ADDRESS [OPTION ...]": ServerOptions,
+            "servers NAME = SOURCE [OPTION ...]": ServersOptions,
             "balance = BALANCER [OPTION ...]": None,
             "check = CHECK [OPTION ...]": CheckOptions,
             "request = RULE": None,
@@ -72,7 +74,11 @@ SECTIONS = {
     "[conditions]": (RuleLists, {"NAME = EXPRESSION": None}),
 }
 INHERITING = {"[frontend NAME]", "[pool NAME]"}
-PARTS = {"Balancers": (IBalancer, "balance"), "Checks": (IHealthCheck, "check")}
+PARTS = {
+    "Balancers": (IBalancer, "balance"),
+    "Checks": (IHealthCheck, "check"),
+    "Sources": (IServerSource, "servers NAME"),
+}
 
 
 def chapters():
@@ -175,6 +181,11 @@ def test_everyOptionHasTheOneForm(path):
     assert re.search(r"[0-9]", advice.partition("```")[0]), "advice without a number"
 
 
+def partOf(heading):
+    """@return: the word that names a part, which in front of a colon has its own argument."""
+    return re.split("[ :]", heading.partition(" = ")[2])[0]
+
+
 def parts():
     registry = installed()
     for chapter, (makes, key) in PARTS.items():
@@ -185,24 +196,25 @@ def parts():
 @pytest.mark.parametrize("chapter", PARTS)
 def test_partsAreThoseThatAreInstalled(chapter):
     makes, key = PARTS[chapter]
-    names = {heading.split()[2] for heading in under(chapter)}
+    names = {partOf(heading) for heading in under(chapter)}
     assert names == set(installed().names(makes)) != set()
     assert all(heading.startswith(f"{key} = ") for heading in under(chapter))
 
 
 def test_optionsOfPartsAreTheirFields():
     for chapter, key, name, options in parts():
-        [heading] = [one for one in under(chapter) if one.split()[2] == name]
+        [heading] = [one for one in under(chapter) if partOf(one) == name]
         fields = optionFields(options)
         positional = [w.upper() for w, f in fields.items() if f.metadata["positional"]]
         others = ["[OPTION ...]"] if len(fields) > len(positional) else []
-        assert heading == " ".join([key, "=", name, *positional, *others])
+        words = [f"{name}:{positional[0]}"] if chapter == "Sources" else [name, *positional]
+        assert heading == " ".join([key, "=", *words, *others])
         assert under(chapter, heading) == signatures(options, "="), name
 
 
 def test_defaultsOfPartsAreTheirFields():
     for chapter, _, name, options in parts():
-        [heading] = [one for one in under(chapter) if one.split()[2] == name]
+        [heading] = [one for one in under(chapter) if partOf(one) == name]
         for word, field in optionFields(options).items():
             kind = field.metadata["kind"]
             text = CHAPTERS[chapter, heading, f"{word}={kind.form}"]

@@ -19,7 +19,7 @@ from lbtwist.config import values
 from lbtwist.config.load import HTTP_ONLY, load, loadText
 from lbtwist.config.model import Config, FrontendConfig
 from lbtwist.errors import ConfigError
-from lbtwist.interfaces import IBalancer, IHealthCheck
+from lbtwist.interfaces import IBalancer, IHealthCheck, IServerSource
 from lbtwist.options import (
     FieldName,
     Flag,
@@ -71,6 +71,14 @@ class Probe:
         pass
 
 
+class Bare:
+    """A source that needs nothing to be said."""
+
+    @attr.frozen
+    class Options:
+        loud: bool = option(Flag(), False)
+
+
 class HTTPProbe:
     @attr.frozen
     class Options:
@@ -84,9 +92,17 @@ class HTTPProbe:
         rise: int = option(Integer(), 77, "Never filled: the check's own has this name.")
 
 
+SOURCES = {
+    "dns": "names.DNSAddresses", "srv": "names.DNSService", "file": "files.ServerFile",
+    "http": "web.HTTPList", "https": "web.HTTPSList", "consul": "consul.Consul",
+    "docker": "docker.Docker",
+}  # fmt: skip
 REGISTRY = Registry(
-    Extension(makes, name, f"{__name__}.{factory}")
+    Extension(makes, name, factory if factory.startswith("lbtwist.") else f"{__name__}.{factory}")
     for makes, name, factory in (
+        *((IServerSource, name, f"lbtwist.sources.{found}") for name, found in SOURCES.items()),
+        (IServerSource, "broken", "NoSuchThing"),
+        (IServerSource, "bare", "Bare"),
         (IBalancer, "roundrobin", "RoundRobin"),
         (IBalancer, "leastconn", "LeastConn"),
         (IBalancer, "hash", "Hash"),

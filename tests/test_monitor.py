@@ -627,3 +627,92 @@ class RealTests(TestCase):
         assert repr(monitor) == "<Monitor 1 servers 1 checks run>"
         monitor.stop()
         yield demo.stop()
+
+
+# What a check says beyond up and down.
+
+
+def says(**changes):
+    return Result(True, "L7OK", "so it says", 0.0008, **changes)
+
+
+def test_aShareOfTheWeight():
+    """Of the configured one, not of what is left of it; the pool is told."""
+    world = World(200, 1)
+    world.start()
+    first, second = world.servers
+    for percent, weights in ((50, (100, 1)), (50, (100, 1)), (1, (2, 1)), (0, (0, 0)),
+                             (100, (200, 1)), (200, (256, 2))):  # fmt: skip
+        world.check.result = says(weight=percent)
+        world.passes(2)
+        assert (first.weight, second.weight) == weights
+        assert world.pool.usable == (world.servers if percent else ())
+    world.check.result = PASSES
+    world.passes(2)
+    assert first.weight == 256, "what is not said stays"
+
+
+def test_anotherLimit():
+    world = World(1)
+    world.start()
+    [server] = world.servers
+    server.active = 3
+    world.check.result = says(maxconn=3)
+    world.passes(2)
+    assert server.maxconn == 3 and world.pool._full == 1
+    world.check.result = says(maxconn=0)
+    world.passes(2)
+    assert server.maxconn == 0 and world.pool._full == 0
+
+
+def test_outOfServiceAndBack():
+    """It is still asked, or it could never take it back."""
+    world = World(1)
+    world.start()
+    [server] = world.servers
+    for admin in (Admin.DRAIN, Admin.MAINT, Admin.READY):
+        world.check.result = says(admin=admin)
+        world.passes(2)
+        assert server.health.admin == admin
+        assert bool(world.pool.usable) == (admin == Admin.READY)
+
+
+def test_whatAnAdministratorSaidStands():
+    world = World(1)
+    world.start()
+    [server] = world.servers
+    server.health.admin = Admin.DRAIN
+    for admin in (Admin.READY, Admin.MAINT):
+        world.check.result = says(admin=admin)
+        world.passes(2)
+        assert server.health.admin == Admin.DRAIN
+    server.health.admin = Admin.READY
+    world.passes(2)
+    assert server.health.admin == Admin.MAINT
+    server.health.admin = Admin.READY
+    world.check.result = says(admin=Admin.READY)
+    world.passes(2)
+    server.health.admin = Admin.MAINT
+    asked = len(world.check.asked)
+    world.passes(6)
+    assert len(world.check.asked) == asked
+
+
+def test_aChangeIsToldOnce():
+    world = World(100)
+    world.start()
+    world.check.result = says(weight=50, maxconn=7)
+    with capturedLogs() as events:
+        world.passes(6)
+    assert texts(events) == [
+        "Server app/a has weight 50, maxconn 7 and is ready now, reason: L7OK so it says."
+    ]
+
+
+def test_aFailedCheckMaySayIt():
+    world = World(100)
+    world.start()
+    world.check.result = Result(False, "L7STS", "down", 0.0008, weight=10)
+    world.passes(6)
+    [server] = world.servers
+    assert server.weight == 10 and not server.health.up

@@ -76,7 +76,10 @@ def test_whatIsBuiltIn():
     assert registry.names(IBalancer) == [
         "first", "hash", "leastconn", "peak-ewma", "random", "roundrobin", "source", "uri",
     ]  # fmt: skip
-    assert registry.names(IHealthCheck) == ["http", "tcp"]
+    assert registry.names(IHealthCheck) == [
+        "agent", "dns", "exec", "http", "ldap", "mysql", "postgresql", "redis", "smtp", "tcp",
+        "tls",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("makes", [IBalancer, IHealthCheck])

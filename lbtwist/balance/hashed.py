@@ -1,7 +1,6 @@
 """
-Balancers by consistent hash, C{source}, C{uri} and C{hash}: the same key comes to
-the same server, in every process and after every restart, and where a server goes
-only its keys move.
+Balancers by hash, C{source}, C{uri} and C{hash}: the same key comes to the same server,
+in every process and after every restart.
 
 Nothing is remembered of any key: who must come back whatever happens needs
 persistence.
@@ -9,170 +8,255 @@ persistence.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Callable
 from copy import copy
-from hashlib import blake2b, shake_128
-from struct import unpack
+from hashlib import blake2b
+from math import isqrt
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import attr
 from zope.interface import implementer
 
+from lbtwist.balance.keys import Key, address, fieldKey, templateKey, uriKey
 from lbtwist.balance.scheduled import NoOptions, RoundRobin, Servers
-from lbtwist.interfaces import IBalancer, IForeseeing
-from lbtwist.options import FieldName, Flag, Integer, option
+from lbtwist.balance.spread import Ring, Spread, Table
+from lbtwist.interfaces import IBalancer, IFollowing, IForeseeing
+from lbtwist.options import FieldName, Flag, Integer, Word, option
+from lbtwist.rules.template import Template, Templated
 from lbtwist.server import Forecast, Server
 
 if TYPE_CHECKING:
     from lbtwist.exchange import Exchange
     from lbtwist.registry import Context
 
-POINTS = 256
-"""
-Points on the ring for each unit of weight. The keys of a server then deviate from
-its share by 1 / sqrt(256), 6%, in the standard deviation.
-"""
+
+def _blake2(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
 
 
-def _hash(data: bytes) -> int:
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+def _crc32(key: bytes) -> int:
+    # What falls onto a ring is compared from its first bit on.
+    return crc32(key) << 32
 
 
-def _points(server: Server) -> dict[int, Server]:
-    """
-    A server's places on a ring: of its key and weight alone, and more weight only
-    adds to them.
-    """
-    count = server.weight * POINTS
-    points = unpack(f">{count}Q", shake_128(server.key.encode()).digest(8 * count))
-    return dict.fromkeys(points, server)
+def _crc32OfTable(key: bytes) -> int:
+    return crc32(key)
 
 
-class _Ring:
-    """
-    Where keys and servers meet (D. Karger et al., "Consistent Hashing and Random
-    Trees", 1997). Asked for some of its servers, it answers as a ring of those
-    alone would, so it need not be made anew when one is away.
-
-    @ivar owners: the servers of all points, in the order of the points.
-    """
-
-    __slots__ = ("_points", "_weights", "owners")
-
-    def __init__(self, servers: Servers) -> None:
-        owned: dict[int, Server] = {}
-        for server in servers:
-            owned.update(_points(server))
-        self._points = sorted(owned)
-        self.owners = list(map(owned.__getitem__, self._points))
-        self._weights = {server: server.weight for server in servers}
-
-    def covers(self, servers: Servers) -> bool:
-        """@return: whether it has all of these, and not many others."""
-        weights = self._weights
-        if len(weights) > 2 * len(servers) + 16:
-            return False
-        return all(weights.get(server) == server.weight for server in servers)
-
-    def find(self, key: bytes) -> int:
-        """
-        @return: the place in C{owners} where a key falls. The ring is walked by
-            subtracting: it may be -1, and minus the number of owners is as far
-            as a whole turn goes.
-        """
-        return bisect_right(self._points, _hash(key)) - 1
-
-    def order(self, key: bytes, servers: Servers) -> dict[Server, float]:
-        """@return: where a key finds each of these servers, from 1 on."""
-        left = set(servers)
-        places: dict[Server, float] = {}
-        place = self.find(key)
-        while left:
-            server = self.owners[place]
-            if server in left:
-                left.discard(server)
-                places[server] = len(places) + 1.0
-            place -= 1
-        return places
+def _number(key: bytes) -> int:
+    # Ten digits and no more: what a client sends can be as long as a head.
+    return int(key) if key.isdigit() and len(key) <= 18 else _blake2(key)
 
 
-@implementer(IBalancer, IForeseeing)
+_FUNCTIONS: dict[tuple[str, bool], Callable[[bytes], int]] = {
+    ("blake2", False): _blake2,
+    ("blake2", True): _blake2,
+    ("crc32", False): _crc32,
+    ("crc32", True): _crc32OfTable,
+    ("number", True): _number,
+}
+"""By the name, and whether it is for a table."""
+
+
+@attr.frozen
+class HashOptions:
+    """What all balancers by hash can be told."""
+
+    map: bool = option(
+        Flag(), False, "Whether keys are dealt out by remainder, not by places on a ring."
+    )
+    function: str = option(
+        Word("blake2", "crc32", "number"), "blake2", "What makes a number of a key."
+    )
+    load: int = option(
+        Integer(0), 0, "A server has at most this percent of its share; 0 is no limit.",
+        check=lambda percent: None if not 0 < percent < 100 else "must be 0 or at least 100",
+    )  # fmt: skip
+
+    def __attrs_post_init__(self) -> None:
+        if (self.function, self.map) not in _FUNCTIONS:
+            raise ValueError(f"function={self.function} goes with map only")
+
+
+@implementer(IBalancer, IFollowing, IForeseeing)
 class _Hash:
     """
     What the balancers by hash have in common.
 
-    A choice takes M{O(log n)}. A ring takes about 0.2 ms for each unit of weight in
-    it and is made when a server is new, so weights should be small numbers.
+    A choice takes M{O(log n)}, with C{load} only where it is followed: otherwise it looks
+    at every server. Servers that cannot be chosen are walked past; where few of many can
+    be, those few are asked instead, so no choice takes more than M{O(sqrt(n))}.
     """
 
+    Options: type[Any] = HashOptions
+
     def __init__(self, options: Any, context: Context) -> None:
-        self._servers: Servers = ()
-        self._here: frozenset[Server] = frozenset()
-        self._ring = _Ring(())
+        self._hash = _FUNCTIONS[options.function, options.map]
+        self._map = options.map
         # In percent; 0 is no limit.
-        self._load = 0
+        self._load = options.load
+        self._key = self._keyOf(options, context)
+        self._inTurn = RoundRobin(NoOptions(), context)
+        self._followed = False
+        self._servers: Servers = ()
+        self._spread: Spread | None = None
+        # Those of the servers that were not found full.
+        self._here: set[Server] = set()
+        # What is active on each server; -1 if it is full. And the sums over the others.
+        self._counts: dict[Server, int] = {}
+        self._active = self._weights = 0
 
-    def choose(self, servers: Servers, exchange: Exchange) -> Server:
-        key = self._key(exchange) or exchange.connection.client[0].encode()
-        return self._find(key, servers)
-
-    def _key(self, exchange: Exchange) -> bytes:
-        """@return: what is hashed; C{b""} takes the client's address."""
+    def _keyOf(self, options: Any, context: Context) -> Key:
+        """@return: what is hashed, by exchange."""
         raise NotImplementedError
 
-    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
-        """Scores are places on the ring."""
-        key = self._key(exchange)
-        said = "of the request" if key else "the client's address"
-        return self._foreseen(key or exchange.connection.client[0].encode(), servers, said)
+    def choose(self, servers: Servers, exchange: Exchange) -> Server:
+        key = self._key.of(exchange)
+        if not key:
+            return self._inTurn.choose(servers, exchange)
+        return self._find(key, servers)
 
-    def _foreseen(self, key: bytes, servers: Servers, said: str) -> Forecast:
-        other = copy(self)
-        chosen = other._find(key, servers)
-        places = other._ring.order(key, servers)
-        shown = key[:64].decode("utf-8", "replace")
-        return Forecast(
-            chosen, places, "its place on the ring, the first first", f"{said}: {shown!r}"
-        )
+    def follow(self) -> Callable[[Server], None] | None:
+        self._followed = True
+        return self._counted if self._load else None
+
+    def freed(self, server: Server) -> None:
+        self._inTurn.freed(server)
+        if server in self._counts:
+            self._here.add(server)
+            self._counted(server)
+
+    def _counted(self, server: Server) -> None:
+        before = self._counts.get(server)
+        if before is None:
+            return
+        now = -1 if server.full else server.active
+        self._counts[server] = now
+        if before < 0 <= now:
+            self._weights += server.weight
+        elif now < 0 <= before:
+            self._weights -= server.weight
+        self._active += max(now, 0) - max(before, 0)
+
+    def chooseFree(
+        self, servers: Servers, tried: Servers, exchange: Exchange
+    ) -> Server | None:
+        key = self._key.of(exchange)
+        if not key:
+            return self._inTurn.chooseFree(servers, tried, exchange)
+        if servers is not self._servers:
+            self._offered(servers)
+        spread = self._spread
+        assert spread is not None
+        here = self._here
+        room, weights = self._room(tried)
+        # A walk takes as many steps as there are servers for each that can be chosen, to ask
+        # one that can be costs as much as five.
+        few = max(isqrt(len(servers) // 5), len(tried))
+        number = self._hash(key)
+        place = spread.find(number)
+        owners = spread.owners
+        while len(here) > few:
+            server = owners[place]
+            if server in here and server not in tried:
+                if server.full:
+                    here.discard(server)
+                elif not room or server.active * weights < room * server.weight:
+                    return server
+            place -= 1
+        here.difference_update([server for server in here if server.full])
+        left = [server for server in here if server not in tried]
+        for server in spread.nearest(number, left):
+            if not room or server.active * weights < room * server.weight:
+                return server
+        return None
+
+    def _offered(self, servers: Servers) -> None:
+        spread = self._spread
+        if spread is None or not spread.covers(servers):
+            if self._map:
+                self._spread = Table(servers)
+            else:
+                self._spread = Ring(servers, spread if isinstance(spread, Ring) else None)
+        self._servers = servers
+        self._here = set(servers)
+        self._counts = {one: -1 if one.full else one.active for one in servers}
+        self._active = sum(count for count in self._counts.values() if count > 0)
+        self._weights = sum(one.weight for one, count in self._counts.items() if count >= 0)
+
+    def _room(self, tried: Servers = ()) -> tuple[int, int]:
+        """
+        V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with Bounded Loads",
+        2016: with this exchange counted, no server has more than its share of what is
+        active, times the load, rounded up. All cannot be beyond that.
+
+        @return: how much that is for a unit of weight, times the second: a server has room
+            where its active exchanges times this are less than the first times its weight.
+            (0, 0) is no limit.
+        """
+        if not self._load:
+            return 0, 0
+        if self._followed:
+            active, weights = self._active, self._weights
+            for server in set(tried):
+                count = self._counts.get(server, -1)
+                if count >= 0:
+                    active -= count
+                    weights -= server.weight
+        else:
+            active = weights = 0
+            for server in self._servers:
+                active += server.active
+                weights += server.weight
+        return self._load * (active + 1), weights * 100
 
     def _find(self, key: bytes, servers: Servers) -> Server:
         if servers is not self._servers:
-            if not self._ring.covers(servers):
-                self._ring = _Ring(servers)
-            self._servers = servers
-            self._here = frozenset(servers)
-        ring = self._ring
-        owners = ring.owners
+            self._offered(servers)
+        spread = self._spread
+        assert spread is not None
         here = self._here
-        place = ring.find(key)
+        owners = spread.owners
+        place = spread.find(self._hash(key))
         server = owners[place]
         if not self._load:
             while server not in here:
                 place -= 1
                 server = owners[place]
             return server
-        # V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent Hashing with Bounded
-        # Loads", 2016: with this exchange counted, no server has more than its share
-        # of what is active, times the load, rounded up. All cannot be beyond that.
-        active = weights = 0
-        for each in servers:
-            active += each.active
-            weights += each.weight
-        room = self._load * (active + 1)
-        weights *= 100
+        room, weights = self._room()
         while server not in here or server.active * weights >= room * server.weight:
             place -= 1
             server = owners[place]
         return server
 
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        """Scores are places on the ring, or in the table."""
+        key = self._key.of(exchange)
+        if not key:
+            found = self._inTurn.foresee(servers, exchange)
+            return attr.evolve(found, why=f"there is no {self._key.name}")
+        other = copy(self)
+        other._servers = ()
+        chosen = other._find(key, servers)
+        assert other._spread is not None
+        order = other._spread.nearest(self._hash(key), servers)
+        where = "in the table" if self._map else "on the ring"
+        shown = key[:64].decode("utf-8", "replace")
+        return Forecast(
+            chosen,
+            {server: float(place) for place, server in enumerate(order, 1)},
+            f"its place {where}, the first first",
+            f"{self._key.nameFor(exchange)}: {shown!r}",
+        )
+
 
 class SourceHash(_Hash):
     """C{source}: by the client's address, without the port."""
 
-    Options = NoOptions
-
-    def _key(self, exchange: Exchange) -> bytes:
-        return b""
+    def _keyOf(self, options: Any, context: Context) -> Key:
+        return Key(address)
 
 
 class URIHash(_Hash):
@@ -183,60 +267,36 @@ class URIHash(_Hash):
     """
 
     @attr.frozen
-    class Options:
+    class Options(HashOptions):
         whole: bool = option(Flag(), False, "Whether the query is part of what is hashed.")
+        depth: int = option(Integer(0), 0, "How many directories of the path; 0 is all of it.")
+        length: int = option(Integer(0), 0, "How many bytes from its beginning; 0 is all of it.")
 
-    def __init__(self, options: Options, context: Context) -> None:
-        super().__init__(options, context)
-        self._whole = options.whole
-
-    def _key(self, exchange: Exchange) -> bytes:
-        request = exchange.request
-        if request is None:
-            return b""
-        return request.target if self._whole else request.target.partition(b"?")[0]
+    def _keyOf(self, options: Any, context: Context) -> Key:
+        return uriKey(options.whole, options.depth, options.length)
 
 
 class FieldHash(_Hash):
     """
-    C{hash}: by the value of a request header field; in turn, as C{roundrobin},
-    where the field is missing or empty. In C{mode = tcp} by the client's address.
+    C{hash}: by the value of a request header field, or by what expressions say; in turn,
+    as C{roundrobin}, where that is missing or empty. In C{mode = tcp} by the client's
+    address, unless the expressions ask for nothing but the connection.
 
-    With C{load} a server that has more than its share passes keys on to the next
-    on the ring until it has less. Each choice then looks at every server, M{O(n)}.
+    With C{load} a server that has more than its share passes keys on to the next until it
+    has less.
     """
 
     @attr.frozen
-    class Options:
-        field: str = option(FieldName(), doc="The header field to hash.", positional=True)
-        load: int = option(
-            Integer(0), 0, "A server has at most this percent of its share; 0 is no limit.",
-            check=lambda percent: None if not 0 < percent < 100 else "must be 0 or at least 100",
-        )  # fmt: skip
+    class Options(HashOptions):
+        field: str = option(FieldName(), "", "The header field to hash.", positional=True)
+        by: Template | None = option(Templated(), None, "What is hashed, such as {host}{path}.")
 
-    def __init__(self, options: Options, context: Context) -> None:
-        super().__init__(options, context)
-        self._field = options.field.lower().encode()
-        self._load = options.load
-        self._inTurn = RoundRobin(NoOptions(), context)
+        def __attrs_post_init__(self) -> None:
+            super().__attrs_post_init__()
+            if bool(self.field) == (self.by is not None):
+                raise ValueError("needs one of FIELD and by=TEXT")
 
-    def choose(self, servers: Servers, exchange: Exchange) -> Server:
-        request = exchange.request
-        if request is None:
-            return self._find(exchange.connection.client[0].encode(), servers)
-        value = request.fields.get(self._field)
-        if not value:
-            return self._inTurn.choose(servers, exchange)
-        return self._find(value, servers)
-
-    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
-        request = exchange.request
-        if request is None:
-            return self._foreseen(
-                exchange.connection.client[0].encode(), servers, "the client's address"
-            )
-        value = request.fields.get(self._field)
-        if not value:
-            found = self._inTurn.foresee(servers, exchange)
-            return attr.evolve(found, why=f"there is no {self._field.decode()}")
-        return self._foreseen(value, servers, self._field.decode())
+    def _keyOf(self, options: Any, context: Context) -> Key:
+        if options.by is not None:
+            return templateKey(options.by, context.scope)
+        return fieldKey(options.field)

@@ -8,56 +8,24 @@ They read what is active and never count it: that is the pool's.
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from itertools import accumulate
 from math import exp, inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import attr
 from zope.interface import implementer
 
+from lbtwist.balance.kept import FreeLots, Kept, Loads, Lots, loadOf
 from lbtwist.balance.scheduled import NoOptions, Servers
-from lbtwist.interfaces import IBalancer, IExchangeObserver, IForeseeing
+from lbtwist.interfaces import IBalancer, IExchangeObserver, IFollowing, IForeseeing
 from lbtwist.options import Integer, Time, option
 from lbtwist.server import Forecast, Server
 
 if TYPE_CHECKING:
     from lbtwist.exchange import Exchange
     from lbtwist.registry import Context
-
-T = TypeVar("T")
-
-
-class Kept(Generic[T]):
-    """
-    What is derived of a tuple of servers, for the last four tuples by identity:
-    while one exchange avoids the servers it tried, the others still see them all.
-    """
-
-    __slots__ = ("_derive", "_kept")
-
-    def __init__(self, derive: Callable[[Servers], T]) -> None:
-        self._derive = derive
-        self._kept: list[tuple[Servers, T]] = []
-
-    def __call__(self, servers: Servers) -> T:
-        kept = self._kept
-        for place, (known, value) in enumerate(kept):
-            if known is servers:
-                kept.insert(0, kept.pop(place))
-                return value
-        value = self._derive(servers)
-        kept.insert(0, (servers, value))
-        del kept[4:]
-        return value
-
-
-def _load(server: Server) -> float:
-    return (server.active + 1) / server.weight
-
 
 _LEAST_LOAD = "(active + 1) / weight, the least first"
 _DRAWN = "of those that are drawn by lot"
@@ -90,28 +58,36 @@ class _Circle:
         self.idle = 1 / max(server.weight for server in servers)
 
 
-@implementer(IBalancer, IForeseeing)
+@implementer(IBalancer, IFollowing, IForeseeing)
 class LeastConn:
     """
     C{leastconn}: the server with the least M{(active + 1) / weight}; of several,
     the next one after that chosen last, so idle servers are used in turn.
 
-    A choice looks at every server, M{O(n)}, but ends at the first that nothing
-    can beat.
+    A choice looks at every server, M{O(n)}, but ends at the first that nothing can beat.
+    Where it is followed and there are more than a few, it keeps them by their load: then
+    what a choice costs does not depend on how many there are, 2 microseconds.
     """
 
     Options = NoOptions
+
+    # To look at so many costs less than to keep them.
+    _few = 16
 
     def __init__(self, options: NoOptions, context: Context) -> None:
         self._servers: Servers = ()
         self._circles = Kept(_Circle)
         self._turn = 0
+        self._followed = False
+        self._loads: Loads | None = None
 
     def choose(self, servers: Servers, exchange: Exchange) -> Server:
         if servers is not self._servers:
-            self._servers = servers
-            self._circle = self._circles(servers)
-            self._turn %= len(servers)
+            self._offered(servers)
+        if self._loads is not None:
+            place = self._loads.least(self._turn)
+            self._turn = place + 1
+            return servers[place]
         circle = self._circle
         turn = self._turn
         idle = circle.idle
@@ -126,35 +102,79 @@ class LeastConn:
         self._turn = circle.after[chosen]
         return chosen
 
+    def _offered(self, servers: Servers) -> None:
+        self._servers = servers
+        self._turn %= len(servers)
+        self._loads = None
+        if self._followed and len(servers) > self._few:
+            self._loads = Loads(servers)
+        else:
+            self._circle = self._circles(servers)
+
+    def follow(self) -> Callable[[Server], None]:
+        self._followed = True
+        return self._counted
+
+    def _counted(self, server: Server) -> None:
+        if self._loads is not None:
+            self._loads.counted(server)
+
+    freed = _counted
+
+    def chooseFree(
+        self, servers: Servers, tried: Servers, exchange: Exchange
+    ) -> Server | None:
+        if servers is not self._servers:
+            self._offered(servers)
+        turn = self._turn
+        loads = self._loads
+        if loads is None:
+            free = [one for one in servers[turn:] + servers[:turn]
+                    if not one.full and one not in tried]  # fmt: skip
+            if not free:
+                return None
+            chosen = min(free, key=loadOf)
+            self._turn = self._circle.after[chosen]
+            return chosen
+        for server in tried:
+            loads.hide(server)
+        place = loads.least(turn)
+        for server in tried:
+            loads.counted(server)
+        if place < 0:
+            return None
+        self._turn = place + 1
+        return servers[place]
+
     def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
         turn = self._turn % len(servers)
-        chosen = min(servers[turn:] + servers[:turn], key=_load)
-        return Forecast(chosen, {server: _load(server) for server in servers}, _LEAST_LOAD)
+        chosen = min(servers[turn:] + servers[:turn], key=loadOf)
+        return Forecast(chosen, {server: loadOf(server) for server in servers}, _LEAST_LOAD)
 
 
-class _Lots:
-    """Draws servers by weight, as places in the tuple it was made of."""
+class _Drawing:
+    """Lots while some servers are full; without full ones there is nothing to keep."""
 
-    __slots__ = ("_ends", "_random")
+    __slots__ = ("_lots", "_random", "_servers")
 
-    def __init__(self, servers: Servers, random: Callable[[], float]) -> None:
-        self._ends = list(accumulate(server.weight for server in servers))
-        self._random = random
+    def __init__(self, source: random.Random) -> None:
+        self._random = source
+        self._servers: Servers = ()
+        self._lots: FreeLots | None = None
 
-    def draw(self) -> int:
-        ends = self._ends
-        return bisect_right(ends, int(self._random() * ends[-1]))
+    def draw(self, servers: Servers, draws: int, tried: Servers) -> list[Server]:
+        lots = self._lots
+        if lots is None or servers is not self._servers:
+            self._servers = servers
+            self._lots = lots = FreeLots(servers, self._random.random)
+        return lots.draw(draws, tried)
 
-    def drawOther(self, place: int) -> int:
-        """@return: a place that is not C{place}; there must be one."""
-        ends = self._ends
-        start = ends[place - 1] if place else 0
-        weight = ends[place] - start
-        lot = int(self._random() * (ends[-1] - weight))
-        return bisect_right(ends, lot if lot < start else lot + weight)
+    def freed(self, server: Server) -> None:
+        if self._lots is not None:
+            self._lots.freed(server)
 
 
-@implementer(IBalancer, IForeseeing)
+@implementer(IBalancer, IFollowing, IForeseeing)
 class Random:
     """
     C{random}: draws servers by weight and takes the one with the least
@@ -173,7 +193,9 @@ class Random:
     def __init__(self, options: Options, context: Context) -> None:
         self._servers: Servers = ()
         self._random = context.random
-        self._kept = Kept(lambda servers: _Lots(servers, context.random.random))
+        self._kept = Kept(lambda servers: Lots(servers, context.random.random))
+        self._drawing = _Drawing(context.random)
+        self._draws = options.draws
         self._more = range(options.draws - 1)
 
     def choose(self, servers: Servers, exchange: Exchange) -> Server:
@@ -193,17 +215,28 @@ class Random:
                 place = place2
         return best
 
+    def follow(self) -> None:
+        return None
+
+    def freed(self, server: Server) -> None:
+        self._drawing.freed(server)
+
+    def chooseFree(
+        self, servers: Servers, tried: Servers, exchange: Exchange
+    ) -> Server | None:
+        return min(self._drawing.draw(servers, self._draws, tried), key=loadOf, default=None)
+
     def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
         other = copy(self)
         other._servers = servers
-        other._lots = _Lots(servers, self._random.random)
+        other._lots = Lots(servers, self._random.random)
         with _undrawn(self._random):
             chosen = other.choose(servers, exchange)
-        scores = {server: _load(server) for server in servers}
+        scores = {server: loadOf(server) for server in servers}
         return Forecast(chosen, scores, f"{_LEAST_LOAD} {_DRAWN}")
 
 
-@implementer(IBalancer, IExchangeObserver, IForeseeing)
+@implementer(IBalancer, IExchangeObserver, IFollowing, IForeseeing)
 class PeakEWMA:
     """
     C{peak-ewma}: of two servers drawn by weight, the one with the least
@@ -237,7 +270,8 @@ class PeakEWMA:
         self._clock = context.clock
         self._random = context.random
         self._servers: Servers = ()
-        self._kept = Kept(lambda servers: _Lots(servers, context.random.random))
+        self._kept = Kept(lambda servers: Lots(servers, context.random.random))
+        self._drawing = _Drawing(context.random)
         # (seconds, or None while the first answer is awaited; when this was learned)
         self._known: dict[Server, tuple[float | None, float]] = {}
         self._typical = 0.0
@@ -246,15 +280,43 @@ class PeakEWMA:
     def choose(self, servers: Servers, exchange: Exchange) -> Server:
         now = self._clock()
         if servers is not self._servers:
-            self._servers = servers
-            self._lots = self._kept(servers)
-            self._forget(now)
+            self._offered(servers, now)
         chosen = self._drawn(self._lots, servers, now)
         if chosen not in self._known:
             self._known[chosen] = (None, now)
         return chosen
 
-    def _drawn(self, lots: _Lots, servers: Servers, now: float) -> Server:
+    def _offered(self, servers: Servers, now: float) -> None:
+        self._servers = servers
+        self._lots = self._kept(servers)
+        # After eight time constants a thousandth of it is left.
+        oldest = now - 8 * self._decay
+        here = set(servers)
+        self._known = {
+            server: learned
+            for server, learned in self._known.items()
+            if server in here or learned[1] > oldest
+        }
+
+    def follow(self) -> None:
+        return None
+
+    def freed(self, server: Server) -> None:
+        self._drawing.freed(server)
+
+    def chooseFree(
+        self, servers: Servers, tried: Servers, exchange: Exchange
+    ) -> Server | None:
+        now = self._clock()
+        if servers is not self._servers:
+            self._offered(servers, now)
+        drawn = self._drawing.draw(servers, 2, tried)
+        chosen = min(drawn, key=lambda server: self._cost(server, now), default=None)
+        if chosen is not None and chosen not in self._known:
+            self._known[chosen] = (None, now)
+        return chosen
+
+    def _drawn(self, lots: Lots, servers: Servers, now: float) -> Server:
         if len(servers) == 1:
             return servers[0]
         place = lots.draw()
@@ -266,7 +328,7 @@ class PeakEWMA:
         """Scores are seconds."""
         now = self._clock()
         with _undrawn(self._random):
-            chosen = self._drawn(_Lots(servers, self._random.random), servers, now)
+            chosen = self._drawn(Lots(servers, self._random.random), servers, now)
         scores = {server: self._cost(server, now) for server in servers}
         meaning = f"estimated seconds * (active + 1) / weight, the least first {_DRAWN}"
         return Forecast(chosen, scores, meaning)
@@ -300,13 +362,3 @@ class PeakEWMA:
         else:
             seconds = self._awaited if now - at < self._decay else typical
         return (seconds + self._least) * (server.active + 1) / server.weight
-
-    def _forget(self, now: float) -> None:
-        # After eight time constants a thousandth of it is left.
-        oldest = now - 8 * self._decay
-        here = set(self._servers)
-        self._known = {
-            server: learned
-            for server, learned in self._known.items()
-            if server in here or learned[1] > oldest
-        }

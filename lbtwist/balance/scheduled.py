@@ -7,15 +7,17 @@ who asks (L{lbtwist.balance.hashed}).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
-from heapq import heapify, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import chain
 from math import lcm
 from typing import TYPE_CHECKING
 
 import attr
 from zope.interface import implementer
 
-from lbtwist.interfaces import IBalancer, IForeseeing
+from lbtwist.interfaces import IBalancer, IFollowing, IForeseeing
 from lbtwist.server import Forecast, Server
 
 if TYPE_CHECKING:
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
 
 Servers = tuple[Server, ...]
 
+Turn = tuple[int, int, int, Server]
+"""When a server is due, its place in the tuple, the distance between its turns, and it."""
+
 
 @attr.frozen
 class NoOptions:
     """For a balancer that has nothing to set."""
 
 
-@implementer(IBalancer, IForeseeing)
+@implementer(IBalancer, IFollowing, IForeseeing)
 class RoundRobin:
     """
     C{roundrobin}: each server in turn, as often as its weight says, spread as
@@ -43,7 +48,7 @@ class RoundRobin:
     (5 microseconds for ten servers).
 
     A server keeps its place in the schedule when others come and go, and when it
-    is away itself: it misses those turns and gets none for them later.
+    is away itself, or full: it misses those turns and gets none for them later.
     """
 
     Options = NoOptions
@@ -56,8 +61,9 @@ class RoundRobin:
     def __init__(self, options: NoOptions, context: Context) -> None:
         self._servers: Servers = ()
         self._now = 0
-        # (when it is due, its place in the tuple, the distance, the server)
-        self._turns: list[tuple[int, int, int, Server]] = []
+        self._turns: list[Turn] = []
+        # The turns of servers that were found full.
+        self._full: dict[Server, Turn] = {}
         self._due: dict[Server, int] = {}
 
     def choose(self, servers: Servers, exchange: Exchange) -> Server:
@@ -69,11 +75,53 @@ class RoundRobin:
         heapreplace(turns, (due + distance, place, distance, server))
         return server
 
+    def follow(self) -> None:
+        return None
+
+    def freed(self, server: Server) -> None:
+        turn = self._full.pop(server, None)
+        if turn is not None:
+            self._returned((turn,))
+
+    def chooseFree(
+        self, servers: Servers, tried: Servers, exchange: Exchange
+    ) -> Server | None:
+        if servers is not self._servers:
+            self._schedule(servers)
+        turns = self._turns
+        passed = []
+        chosen = None
+        while turns:
+            due, place, distance, server = turns[0]
+            if server.full:
+                self._full[server] = heappop(turns)
+            elif server in tried:
+                passed.append(heappop(turns))
+            else:
+                self._now = due
+                heapreplace(turns, (due + distance, place, distance, server))
+                chosen = server
+                break
+        self._returned(passed)
+        return chosen
+
+    def _returned(self, turns: Iterable[Turn]) -> None:
+        """Servers are there again that were passed over."""
+        for due, place, distance, server in turns:
+            due = self._missed(due, distance)
+            heappush(self._turns, (due, place, distance, server))
+
+    def _missed(self, due: int, distance: int) -> int:
+        """@return: the first turn that is not over."""
+        now = self._now
+        return due if due >= now else now + (due - now) % distance
+
     def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
         """Scores are how far away the turns are."""
         schedule = self
-        if servers is not self._servers:
+        if servers is not self._servers or self._full:
             schedule = copy(self)
+            schedule._full = self._full.copy()
             schedule._schedule(servers)
         turns = schedule._turns
         scores = {server: (due - self._now) / self._unit for due, _, _, server in turns}
@@ -83,15 +131,13 @@ class RoundRobin:
         now = self._now
         oldest = now - self._memory * self._unit
         known = {server: due for server, due in self._due.items() if due > oldest}
-        known.update((server, due) for due, _, _, server in self._turns)
+        known.update((turn[3], turn[0]) for turn in chain(self._turns, self._full.values()))
         turns = []
         new: dict[int, list[tuple[int, Server]]] = {}
         for place, server in enumerate(servers):
             distance = self._unit // server.weight
             if server in known:
-                due = known[server]
-                if due < now:
-                    due = now + (due - now) % distance
+                due = self._missed(known[server], distance)
                 # A weight that has risen counts at once.
                 turns.append((min(due, now + distance), place, distance, server))
             else:
@@ -105,10 +151,11 @@ class RoundRobin:
         heapify(turns)
         self._servers = servers
         self._turns = turns
+        self._full.clear()
         self._due = known
 
 
-@implementer(IBalancer, IForeseeing)
+@implementer(IBalancer, IFollowing, IForeseeing)
 class First:
     """
     C{first}: the first server, in written order, that is below its limit; so the
@@ -119,10 +166,39 @@ class First:
     Options = NoOptions
 
     def __init__(self, options: NoOptions, context: Context) -> None:
-        pass
+        self._servers: Servers = ()
+        self._places: dict[Server, int] = {}
+        # A bit for each place of a server that was not found full.
+        self._free = 0
 
     def choose(self, servers: Servers, exchange: Exchange) -> Server:
         return servers[0]
+
+    def follow(self) -> None:
+        return None
+
+    def freed(self, server: Server) -> None:
+        place = self._places.get(server)
+        if place is not None:
+            self._free |= 1 << place
+
+    def chooseFree(
+        self, servers: Servers, tried: Servers, exchange: Exchange
+    ) -> Server | None:
+        if servers is not self._servers:
+            self._servers = servers
+            self._places = {server: place for place, server in enumerate(servers)}
+            self._free = (1 << len(servers)) - 1
+        left = self._free
+        while left:
+            bit = left & -left
+            server = servers[bit.bit_length() - 1]
+            if server.full:
+                self._free ^= bit
+            elif server not in tried:
+                return server
+            left ^= bit
+        return None
 
     def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
         scores = {server: float(place) for place, server in enumerate(servers, 1)}

@@ -301,12 +301,12 @@ def checkPair(frontend: FrontendConfig, pool: PoolConfig, where: Position, scope
     @param where: where the frontend names the pool.
     """
     if frontend.mode == "http":
-        for server in pool.servers:
+        for server in pool.members:
             _checkProtocols(
                 server.alpn, where, scope.within(f"[pool {pool.name}] server {server.name}")
             )
         return
-    for sources in (pool.source, *(server.source for server in pool.servers)):
+    for sources in (pool.source, *(server.source for server in pool.members)):
         if any(source.kind == "field" for source in sources):
             scope.error(
                 where,

@@ -150,6 +150,7 @@ class _Filling:
         ]
         self.values: list[dict[str, Any]] = [{} for _ in classes]
         self.said: dict[str, list[Word]] = {}
+        self.orders: list[list[str]] = [[] for _ in classes]
         self.sound = True
 
     def _is(self, word: str, kind: type[Kind[Any]]) -> bool:
@@ -180,6 +181,13 @@ class _Filling:
         else:
             self._refuse(word, f"unknown word {word.text!r}{suggestion(word.text, self.fields)}")
 
+    def positional(self, word: Word) -> None:
+        """@param word: is a value even where it looks like an option."""
+        if self.waiting:
+            self._set(self.waiting[0], word.text, word, word.where)
+        else:
+            self._refuse(word, f"unknown word {word.text!r}")
+
     def _refuse(self, word: Word, message: str) -> None:
         self.scope.error(word.where, message)
         self.sound = False
@@ -198,6 +206,8 @@ class _Filling:
         self.sound = self.sound and value is not BAD
         values = self.values[index]
         key = field.alias or field.name
+        if repeats:
+            self.orders[index].append(field.name)
         if again and repeats and self.sound:
             value = (*values[key], *value)
         values[key] = value
@@ -217,6 +227,10 @@ class _Filling:
         if not self.sound:
             return None
         self.values[0].update(known)
+        for cls, some, order in zip(self.classes, self.values, self.orders, strict=True):
+            for field in attr.fields(cls):
+                if field.metadata.get("written"):
+                    some[field.name] = tuple(order)
         try:
             return [cls(**some) for cls, some in zip(self.classes, self.values, strict=True)]
         except (TypeError, ValueError) as error:
@@ -230,15 +244,19 @@ def fill(
     where: Position,
     scope: Scope,
     known: Mapping[str, Any] | None = None,
+    first: Word | None = None,
     said: dict[str, list[Word]] | None = None,
 ) -> list[Any] | None:
     """
     @param classes: attrs classes; of a name that two have the first gets it.
     @param known: values of fields of the first class that are no options.
+    @param first: the value of the first positional field, whatever it looks like.
     @param said: gets the words that gave each option its value.
     @return: an instance of each class, or L{None} if something was wrong.
     """
     filling = _Filling(classes, scope)
+    if first is not None:
+        filling.positional(first)
     for word in words:
         filling.word(word)
     if said is not None:

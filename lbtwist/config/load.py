@@ -51,6 +51,7 @@ from lbtwist.config.sections import (
     READERS,
     REFERRING,
     SERVER,
+    SERVERS,
     USERS,
     USUAL,
     fieldOf,
@@ -310,13 +311,21 @@ class _Loading:
         lists = self._rules.taken(said.values)
         values = {**self._defaults[PoolConfig].values, **said.values}
         servers = values.pop(SERVER, None)
-        if servers is None:
+        templates = values.pop(SERVERS, None)
+        if servers is None and templates is None:
             scope.error(section.where, "has no server: write server NAME = HOST:PORT")
         if "balance" not in values:
             values.update(self._usual(section.where, scope))
         if "mode" in said.places and "mode" not in said.values:
             values.pop("mode", None)
         values["servers"] = tuple(one for one in servers or () if one is not BAD)
+        values["templates"] = tuple(one for one in templates or () if one is not BAD)
+        names = {server.name for server in values["servers"]}
+        for template in values["templates"]:
+            if template.name in names:
+                scope.within(f"servers {template.name}").error(
+                    template.where, f"there is a server {template.name} already"
+                )
         for name in POOL_STAGES:
             values[name] = linesOf(lists[name])
         pool = PoolConfig(section.name, **values, where=section.where)
@@ -338,6 +347,7 @@ class _Loading:
     ) -> set[str]:
         """@return: the pools that they name."""
         refuseRules(lists["connection"], scope.within("connection"), "is asked by frontends only")
+        self._rules.checkBalance(pool, scope.within("balance"))
         used: set[str] = set()
         for name in POOL_STAGES:
             if pool.mode == "tcp":

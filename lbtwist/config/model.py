@@ -82,11 +82,16 @@ class Part:
 
     @ivar name: the word; an L{lbtwist.registry.Extension} has this name.
     @ivar options: an instance of the extension's C{options} class.
+    @ivar asked: each text with expressions, and each expression, among the options that were
+        written: the option's name, what was made of it, and its word.
     """
 
     name: str
     options: Any
     where: Position = place()
+    asked: tuple[tuple[str, Template | Expression, Any], ...] = attr.field(
+        default=(), eq=False, repr=False
+    )
 
 
 @attr.frozen
@@ -272,6 +277,43 @@ class ServerOptions:
         Name(), "", "The interface connections to it leave by.", check=_SHORT
     )
     tcp: str = option(Name(), "", "The [tcp] section for connections to it.")
+
+
+@attr.frozen
+class ServersConfig:
+    """
+    One C{servers NAME =}: servers that come and go, as a source names them.
+
+    HAProxy's word is C{server-template}, which is accepted: there it makes slots, and the
+    DNS fills them. Here there are no empty slots; C{servers} says in the words of this file
+    what it stands for, several lines C{server} with the same options.
+
+    @ivar source: makes an L{lbtwist.interfaces.IServerSource}.
+    @ivar text: the source as it was written.
+    @ivar server: what each of them is but its name and its address.
+    """
+
+    name: str
+    source: Part
+    text: str
+    server: ServerConfig
+    count: int = 100
+    interval: float = 0.0
+    allow_empty: bool = False
+    where: Position = place()
+
+
+@attr.frozen
+class ServersOptions:
+    """What may follow a source in C{servers NAME =}, besides what may follow an address."""
+
+    count: int = option(Integer(1, 4096), 100, "The most servers that are taken from it.")
+    interval: float = option(
+        Time(), 0.0, "The source is asked again after this time at the latest; 0 is its own."
+    )
+    allow_empty: bool = option(
+        Flag(), False, "Whether an answer without servers is good, and all of them go."
+    )
 
 
 @attr.frozen
@@ -542,10 +584,15 @@ class FrontendConfig:
 
 @attr.frozen
 class PoolConfig:
-    """C{[pool NAME]}: servers that do the same job."""
+    """
+    C{[pool NAME]}: servers that do the same job.
+
+    @ivar templates: the servers that are not written down, by where they come from.
+    """
 
     name: str
     servers: tuple[ServerConfig, ...] = ()
+    templates: tuple[ServersConfig, ...] = ()
     balance: Part = Part("roundrobin", None)
     check: CheckPart | None = None
     request: tuple[RuleLine, ...] = ()
@@ -607,6 +654,11 @@ class PoolConfig:
         Time(), 0.0, "How long a tunnel may be silent on both sides; 0: timeout-client and -server."
     )
     where: Position = place()
+
+    @property
+    def members(self) -> tuple[ServerConfig, ...]:
+        """The servers that are written down, and what those of each source have in common."""
+        return (*self.servers, *(template.server for template in self.templates))
 
 
 @attr.frozen

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import attr
 
@@ -127,6 +127,23 @@ class Rules:
                 found.append(Checked(written, typed))
         return found
 
+    def checkBalance(self, pool: PoolConfig, scope: Scope) -> None:
+        """
+        Tell what the balancer of a pool asks for and cannot. Pools are not there to be asked
+        for: they are made with their balancers.
+        """
+        for option, one, word in pool.balance.asked:
+            for tree in treesOf(one):
+                self._use(tree)
+            asking = Asking(
+                Stage.CONNECTION if pool.mode == "tcp" else Stage.REQUEST, pool.mode != "tcp",
+                self.conditions, partial(self._read, pool.balance.where), _refusePool,
+            )  # fmt: skip
+            try:
+                one.compiled(asking) if isinstance(one, Template) else one.check(asking)
+            except ExpressionError as error:
+                self._tell(word, error, scope.within(pool.balance.name).within(option))
+
     def checkFormat(self, frontend: FrontendConfig, scope: Scope) -> None:
         """Tell what says nothing of a log-format."""
         format = frontend.log_format
@@ -200,6 +217,10 @@ class Rules:
         for name, where in self._places.items():
             if name not in self._used and not self._unread:
                 scope.within(name).warn(where, "is asked for by no rule")
+
+
+def _refusePool(name: str) -> NoReturn:
+    raise ExpressionError("a balancer can ask for no pool")
 
 
 def treesOf(one: Template | Expression) -> list[ast.expr]:

@@ -190,7 +190,7 @@ def _rule(stage: Stage, line: Line, scope: Scope, registry: Registry) -> Any:
     asking = made[1] if waits else RuleOptions()
     return Written(
         RuleLine(line.text, part, asked, asking, where=line.where),
-        tuple(_asked(made[0], said)), condition,
+        tuple(askedOf(made[0], said)), condition,
         getattr(extension, "decides", False) or getattr(made[0], "decides", False),
     )  # fmt: skip
 
@@ -216,9 +216,10 @@ def _verb(stage: Stage, word: Word, scope: Scope, registry: Registry) -> Any:
     return found
 
 
-def _asked(
+def askedOf(
     options: Any, said: Mapping[str, list[Word]]
 ) -> Iterator[tuple[str, Template | Expression, Word]]:
+    """@return: what L{Written.asked} is of these options, of which C{said} are the words."""
     for name, field in optionFields(type(options)).items():
         value = getattr(options, field.name)
         values = value if isinstance(value, tuple) else (value,)

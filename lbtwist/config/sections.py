@@ -29,6 +29,7 @@ from lbtwist.config.values import (
     readLog,
     readName,
     readServer,
+    readServers,
     readTLSName,
 )
 from lbtwist.registry import Registry
@@ -48,15 +49,17 @@ HTTP_ONLY = frozenset(
 
 IN_TCP = "says nothing in mode = tcp; remove it or write mode = http"
 
-PREFERRED = {"backend": "pool", "upstream": "pool", "member": "server"}
+PREFERRED = {"backend": "pool", "upstream": "pool", "member": "server",
+             "server-template": "servers"}  # fmt: skip
 """Words that are accepted for others."""
 
 USUAL = "roundrobin"
 """The balancer of a pool that names none."""
 
 SERVER = "server"
+SERVERS = "servers"
 NAME = "name"
-LISTED = {SERVER, NAME}
+LISTED = {SERVER, SERVERS, NAME}
 """Options that stand in a section more than once, each with a name."""
 
 _RULES: dict[str, Reader] = {name: partial(readRules, stage) for name, stage in STAGES.items()}
@@ -69,8 +72,8 @@ _SPECIAL: dict[type[Any], dict[str, Reader]] = {
         **{f"errorfile-{status}": readErrorFile for status in STATUSES},
     },
     PoolConfig: {
-        SERVER: readServer, "balance": readBalance, "check": readCheck, "rules": readNames,
-        **_POOL_RULES,
+        SERVER: readServer, SERVERS: readServers, "balance": readBalance, "check": readCheck,
+        "rules": readNames, **_POOL_RULES,
     },
     RuleLists: _RULES,
     TLSConfig: {NAME: readTLSName},
@@ -90,11 +93,11 @@ KINDS: dict[str, tuple[type[Any], ...]] = {
 """Every kind of section, and the classes that its options are fields of."""
 
 NAMED = {"frontend", "pool", "tls", "tcp", "rules"}
-REFERRING = {"bind": ("tls", "tcp"), SERVER: ("tcp",)}
+REFERRING = {"bind": ("tls", "tcp"), SERVER: ("tcp",), SERVERS: ("tcp",)}
 """Options in whose values C{KIND=NAME} names a section."""
 
-USERS = {"tls": "bind", "tcp": "bind, server or pool", "rules": "frontend or pool"}
-NOT_IN_DEFAULTS = {"bind", SERVER, "rules", *STAGES}
+USERS = {"tls": "bind", "tcp": "bind, server, servers or pool", "rules": "frontend or pool"}
+NOT_IN_DEFAULTS = {"bind", SERVER, SERVERS, "rules", *STAGES}
 
 
 MERGED = {"errorfiles"}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import attr
@@ -30,12 +31,16 @@ from lbtwist.config.model import (
     Part,
     ServerConfig,
     ServerOptions,
+    ServersConfig,
+    ServersOptions,
     TLSName,
 )
+from lbtwist.config.rules import askedOf, divided
 from lbtwist.errors import Position
-from lbtwist.interfaces import IBalancer, IHealthCheck
+from lbtwist.interfaces import IBalancer, IHealthCheck, IServerSource
 from lbtwist.options import HostName, Integer, Name, suggestion
 from lbtwist.registry import Registry
+from lbtwist.rules.expression import ExpressionError
 
 UNIX_PATH_LIMIT = 107
 """The longest path of a UNIX socket in bytes (C{sun_path} of Linux, unix(7))."""
@@ -154,6 +159,16 @@ def _server(text: str, where: Position) -> dict[str, Any]:
         return {"kind": "unix", "path": _unix(rest, where)}
     if scheme == "demo":
         return {"kind": "demo", "host": Name().parse(rest)}
+    host, number = tcpAddress(text)
+    return {"kind": "tcp", "host": host, "port": number}
+
+
+def tcpAddress(text: str) -> tuple[str, int]:
+    """
+    @param text: C{HOST:PORT}, an address of IPv6 in brackets.
+    @return: the host, a name in lower case, and the port.
+    @raise ValueError: with what is wrong with it.
+    """
     host, port = _hostAndPort(text)
     # A last label of digits alone is of an address (RFC 1123 section 2.1).
     if ":" not in host and re.search(r"(^|\.)[0-9]+\.?$", host):
@@ -165,7 +180,7 @@ def _server(text: str, where: Position) -> dict[str, Any]:
         host = host.lower()
         if not HostName.good(host):
             raise ValueError(f"{host!r} is neither an address nor a host name")
-    return {"kind": "tcp", "host": host, "port": _number(port, 1, 65535, "port")}
+    return host, _number(port, 1, 65535, "port")
 
 
 def readServer(option: Option, scope: Scope, registry: Registry) -> Any:
@@ -192,6 +207,54 @@ def readServer(option: Option, scope: Scope, registry: Registry) -> Any:
         return BAD
     plain = attr.asdict(options[0], recurse=False)
     return ServerConfig(name, **found, **plain, where=address.where)
+
+
+def readServers(option: Option, scope: Scope, registry: Registry) -> Any:
+    """Read the servers that a source names: C{servers NAME = SOURCE:... [OPTION ...]}."""
+    try:
+        name = Name().parse(option.name)
+    except ValueError as error:
+        message = str(error) if option.name else "needs a name: servers NAME = SOURCE:..."
+        scope.error(option.where, message)
+        name = BAD
+    if not option.words:
+        known = ", ".join(registry.names(IServerSource))
+        scope.error(option.where, f"needs a source: SOURCE:..., known are {known}")
+        return BAD
+    word, *words = option.words
+    kind, colon, rest = word.text.partition(":")
+    said = word.slice(0, len(kind))
+    if kind not in registry.names(IServerSource) and not _isBad(_server, word):
+        scope.error(word.where, f"one server is written server {option.name} = {word.text}")
+        return BAD
+    cls = _part(IServerSource, said, scope, registry)
+    if cls is BAD:
+        return BAD
+    # What says where is the source's, whatever it looks like: a URL has its own ?KEY=VALUE.
+    first = word.slice(len(kind) + 1, len(word.text)) if colon and rest else None
+    made = fill(
+        [ServersOptions, ServerOptions, cls], words, word.where, scope, first=first
+    )  # fmt: skip
+    if made is None:
+        return BAD
+    options, common, own = made
+    checkServer("tcp", common, words, scope)
+    if name is BAD:
+        return BAD
+    plain = attr.asdict(common, recurse=False)
+    template = ServerConfig(name, "tcp", **plain, where=word.where)
+    return ServersConfig(
+        name, Part(kind, own, where=word.where), word.text, template,
+        **attr.asdict(options, recurse=False), where=word.where,
+    )  # fmt: skip
+
+
+def _isBad(read: Callable[[str, Position], Any], word: Word) -> bool:
+    try:
+        read(word.text, word.where)
+    except ValueError:
+        return True
+    return False
 
 
 def readTLSName(option: Option, scope: Scope, registry: Registry) -> Any:
@@ -266,13 +329,28 @@ def _part(makes: InterfaceClass, word: Word, scope: Scope, registry: Registry) -
 
 
 def readBalance(option: Option, scope: Scope, registry: Registry) -> Any:
-    if not option.words:
+    words: list[Word] = []
+    for line in option.lines:
+        try:
+            more, condition = divided(line)
+        except ExpressionError as error:
+            scope.error(attr.evolve(line.where, column=line.columns[error.at]), str(error))
+            return BAD
+        if condition is not None:
+            scope.error(condition.where, "a balancer has no condition")
+            return BAD
+        words += more
+    if not words:
         scope.error(option.where, "needs a word, as roundrobin")
         return BAD
-    word, *words = option.words
+    word, *words = words
     cls = _part(IBalancer, word, scope, registry)
-    options = fill([cls], words, word.where, scope) if cls is not BAD else None
-    return BAD if options is None else Part(word.text, options[0], where=word.where)
+    said: dict[str, list[Word]] = {}
+    options = fill([cls], words, word.where, scope, said=said) if cls is not BAD else None
+    if options is None:
+        return BAD
+    asked = tuple(askedOf(options[0], said))
+    return Part(word.text, options[0], where=word.where, asked=asked)
 
 
 def readCheck(option: Option, scope: Scope, registry: Registry) -> Any:

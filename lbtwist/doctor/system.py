@@ -24,7 +24,7 @@ def binds(config: Config) -> list[Bind]:
 
 def members(config: Config) -> Iterator[tuple[PoolConfig, ServerConfig]]:
     for pool in config.pools.values():
-        for server in pool.servers:
+        for server in pool.members:
             yield pool, server
 
 
@@ -64,7 +64,7 @@ def absentInterfaces(config: Config, facts: Facts) -> list[Problem]:
         named += [
             (one.where, f"[pool {pool.name}] server {one.name}: source-interface:",
              one.source_interface)
-            for one in pool.servers
+            for one in pool.members
         ]  # fmt: skip
     there = ", ".join(facts.interfaces()) or "none"
     return [

@@ -204,7 +204,13 @@ def pool(said: Explanation, pool: Pool, why: str, exchange: Exchange) -> Server 
         active=pool.active, queued=pool.queued,
     )  # fmt: skip
     said.add("persistence", recalled=None)
-    for options, server in zip(pool.config.servers, pool.servers, strict=True):
+    for one in pool.memberships:
+        said.add(
+            "source", name=one.config.name, source=one.config.text, names=len(one.servers),
+            asked=one.answeredAt is not None, reason=one.reason,
+        )  # fmt: skip
+    for server in pool.servers:
+        options = server.options
         address = str(options) if server.endpoint is None else str(server.endpoint)
         score = forecast.scores.get(server)
         said.add(
@@ -217,6 +223,8 @@ def pool(said: Explanation, pool: Pool, why: str, exchange: Exchange) -> Server 
 
 
 def _whyOut(server: Server, pool: Pool, exchange: Exchange) -> str:
+    if server.leaving:
+        return "its source names it no more"
     if server.endpoint is None:
         return "its name is not resolved"
     if server.health.admin != "ready":

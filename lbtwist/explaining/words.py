@@ -243,6 +243,14 @@ class _Telling:
         recalled = step["recalled"]
         return _label("persistence", "recalls " + (recalled or "no server"))
 
+    def _source(self, step: dict[str, Any]) -> list[str]:
+        found = f"names {step['names']}"
+        if step["reason"]:
+            found += f", and fails: {step['reason']}"
+        if not step["asked"]:
+            found = step["reason"] or "it is not asked here: its servers are missing below"
+        return _label("source", f"{step['name']}: {step['source']}, {found}")
+
     def _server(self, step: dict[str, Any]) -> list[str]:
         servers = self._servers
         name = max(len(one["name"]) for one in servers)

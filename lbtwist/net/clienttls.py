@@ -143,13 +143,16 @@ class ClientTLS:
         names = ", ".join(_namesOf(certificate)[:5]) or "no name at all"
         return f"wrong name: the certificate is for {names}, not for {self.name}"
 
-    def start(self, skt: socket.socket) -> SSL.Connection:
-        """@return: a connection on this socket that is about to greet."""
+    def start(self, skt: socket.socket, resume: bool = True) -> SSL.Connection:
+        """
+        @param resume: go on with an older session, if there is one.
+        @return: a connection on this socket that is about to greet.
+        """
         connection = SSL.Connection(self._context, skt)
         connection.set_connect_state()
         if self._sni is not None:
             connection.set_tlsext_host_name(self._sni)
-        if self._session is not None:
+        if resume and self._session is not None:
             connection.set_session(self._session)
         return connection
 

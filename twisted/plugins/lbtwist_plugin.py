@@ -7,7 +7,14 @@ they stand for.
 from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
-from lbtwist.interfaces import IBalancer, IConnectionRule, IHealthCheck, IRequestRule, IResponseRule
+from lbtwist.interfaces import (
+    IBalancer,
+    IConnectionRule,
+    IHealthCheck,
+    IRequestRule,
+    IResponseRule,
+    IServerSource,
+)
 from lbtwist.registry import Extension
 
 lbtwist = ServiceMaker(
@@ -24,8 +31,27 @@ source = Extension(IBalancer, "source", "lbtwist.balance.SourceHash")
 uri = Extension(IBalancer, "uri", "lbtwist.balance.URIHash")
 fieldHash = Extension(IBalancer, "hash", "lbtwist.balance.FieldHash")
 
-tcpCheck = Extension(IHealthCheck, "tcp", "lbtwist.checks.TCPCheck")
-httpCheck = Extension(IHealthCheck, "http", "lbtwist.checks.HTTPCheck")
+tcpCheck = Extension(IHealthCheck, "tcp", "lbtwist.checks.tcp.TCPCheck")
+tlsCheck = Extension(IHealthCheck, "tls", "lbtwist.checks.tls.TLSCheck")
+httpCheck = Extension(IHealthCheck, "http", "lbtwist.checks.http.HTTPCheck")
+agentCheck = Extension(IHealthCheck, "agent", "lbtwist.checks.agent.AgentCheck")
+execCheck = Extension(IHealthCheck, "exec", "lbtwist.checks.program.ExecCheck")
+redisCheck = Extension(IHealthCheck, "redis", "lbtwist.checks.redis.RedisCheck")
+mysqlCheck = Extension(IHealthCheck, "mysql", "lbtwist.checks.mysql.MySQLCheck")
+postgresqlCheck = Extension(
+    IHealthCheck, "postgresql", "lbtwist.checks.postgresql.PostgreSQLCheck"
+)
+smtpCheck = Extension(IHealthCheck, "smtp", "lbtwist.checks.smtp.SMTPCheck")
+ldapCheck = Extension(IHealthCheck, "ldap", "lbtwist.checks.ldap.LDAPCheck")
+dnsCheck = Extension(IHealthCheck, "dns", "lbtwist.checks.dns.DNSCheck")
+
+dnsAddresses = Extension(IServerSource, "dns", "lbtwist.sources.names.DNSAddresses")
+dnsService = Extension(IServerSource, "srv", "lbtwist.sources.names.DNSService")
+serverFile = Extension(IServerSource, "file", "lbtwist.sources.files.ServerFile")
+httpList = Extension(IServerSource, "http", "lbtwist.sources.web.HTTPList")
+httpsList = Extension(IServerSource, "https", "lbtwist.sources.web.HTTPSList")
+consul = Extension(IServerSource, "consul", "lbtwist.sources.consul.Consul")
+docker = Extension(IServerSource, "docker", "lbtwist.sources.docker.Docker")
 
 proxyPass = Extension(
     IRequestRule, "proxy-pass", "lbtwist.rules.passing.ProxyPass", waits=False

@@ -1,32 +1,29 @@
 """
-The built-in health checks: C{tcp}, a connection can be made, and C{http}, a request
-is answered as it should be.
-
-A check connects as requests do: with TLS where the server speaks it, and with a PROXY
-header that says that the connection is our own. It probes once and says what it found
-in HAProxy's words. When it is run, for how long, and what its results mean for a server
-is L{lbtwist.monitor}'s.
+The check C{http}: requests are answered as they should be.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import socket
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import attr
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lbtwist.errors import BadResponse, BalancerError, MessageError
+from lbtwist.checks.probe import CheckCancelled, Probe
+from lbtwist.config.fill import Scope, fill
+from lbtwist.config.ini import PLAIN
+from lbtwist.config.ini import Word as Written
+from lbtwist.errors import NOWHERE, BadResponse, MessageError, Problem
 from lbtwist.health import Result
 from lbtwist.interfaces import IHealthCheck
-from lbtwist.net.handshake import HandshakeFailed
-from lbtwist.net.tcp import Outgoing
-from lbtwist.options import Kind, Pattern, Statuses, Text, Word, option
-from lbtwist.outbound import outgoing
+from lbtwist.options import FieldName, Kind, Pattern, Statuses, Text, Word, option
 from lbtwist.sansio.chunked import ChunkedReader
 from lbtwist.sansio.http1 import Partial, ResponseHead, ResponseReader
 
@@ -39,132 +36,6 @@ MAX_BODY = 65536
 
 MAX_INFORMATIONAL = 16
 """Interim responses to one request; a server that sends more sends nothing else."""
-
-
-class CheckCancelled(BalancerError):
-    """
-    A check was cancelled, as the monitor does when it takes too long.
-
-    @ivar status: HAProxy's word for a timeout at the point the check had come to:
-        C{L4TOUT} or C{L7TOUT}.
-    @ivar detail: what was still awaited, for people.
-    """
-
-    def __init__(self, status: str, detail: str) -> None:
-        super().__init__(status, detail)
-        self.status = status
-        self.detail = detail
-
-
-class _Probe:
-    """
-    One connection of one check, closed as soon as the verdict is clear.
-
-    @ivar verdict: fires with the L{Result}; when it is cancelled it fails with
-        L{CheckCancelled}, and the connection is closed by then.
-    """
-
-    def __init__(self) -> None:
-        self.verdict: Deferred[Result] = Deferred(self._cancelled)
-        self.transport: Any = None
-        self.ended = False
-
-    def start(self, server: Server, reactor: Any) -> Deferred[Result]:
-        try:
-            self.transport = transport = outgoing(server, self, reactor)
-            transport.preface = server.checkProxy
-            transport.connect()
-        except OSError as failed:
-            self.finish(False, "SOCKERR", _why(failed))
-        return self.verdict
-
-    def connected(self) -> None:
-        """The connection stands."""
-        raise NotImplementedError
-
-    def awaited(self) -> str:
-        """What a server that has taken the connection still owes."""
-        raise NotImplementedError
-
-    def finish(self, passed: bool, status: str, detail: str) -> None:
-        if self._close():
-            self.verdict.callback(Result(passed, status, detail))
-
-    def _close(self) -> bool:
-        """@return: whether this is the end; there is one only."""
-        if self.ended:
-            return False
-        self.ended = True
-        transport, self.transport = self.transport, None
-        if transport is not None:
-            if transport.connected:
-                transport.abortConnection()
-            else:
-                transport.cancel()
-        return True
-
-    def _cancelled(self, verdict: Deferred[Result]) -> None:
-        stands = self.transport.connected
-        self._close()
-        if stands:
-            verdict.errback(CheckCancelled("L7TOUT", self.awaited()))
-        else:
-            verdict.errback(CheckCancelled("L4TOUT", "no connection"))
-
-    # told by the transport
-
-    def connectFailed(self, failed: OSError) -> None:
-        self.transport = None
-        if isinstance(failed, HandshakeFailed):
-            self.finish(False, "L6RSP", failed.reason)
-        else:
-            self.finish(False, "L4CON", _why(failed))
-
-    def makeConnection(self, _transport: Outgoing) -> None:
-        self.connected()
-
-    def dataReceived(self, data: bytes) -> None:
-        """The server sent something."""
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The connection ended, maybe by L{finish}."""
-
-
-def _why(failed: OSError) -> str:
-    return (failed.strerror or str(failed)).lower()
-
-
-class _Connects(_Probe):
-    """Is content with a connection, and a handshake where there is one."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__()
-        self._server = server
-
-    def connected(self) -> None:
-        transport = self.transport
-        if transport.unsent or not transport.plain:
-            # A reset would keep it from the server: the PROXY header, or the end of TLS.
-            self.transport = None
-            transport.loseConnection()
-        self.finish(True, "L4OK" if self._server.tls is None else "L6OK", "")
-
-
-@implementer(IHealthCheck)
-class TCPCheck:
-    """C{check = tcp}: passes where a connection can be made; nothing is asked."""
-
-    @attr.frozen
-    class Options:
-        """It has none."""
-
-    def __init__(self, _options: Options, context: Context) -> None:
-        self._reactor = context.reactor
-
-    def check(self, server: Server) -> Deferred[Result]:
-        assert server.endpoint is not None, f"{server!r} has no address"
-        return _Connects(server).start(server, self._reactor)
-
 
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([!-~](?:[ \t!-~]*[!-~])?)")
 _OURS = frozenset(("host", "connection", "content-length", "transfer-encoding", "upgrade"))
@@ -197,48 +68,136 @@ class _Field(Kind[tuple[str, ...]]):
         return (text,)
 
 
+@attr.frozen
+class Wanted:
+    """
+    A field that a response has to have.
+
+    @ivar text: what its value contains; C{b""} if it only has to be there.
+    @ivar pattern: instead of it, what is found in its value.
+    """
+
+    name: bytes
+    text: bytes = b""
+    pattern: re.Pattern[str] | None = None
+
+    def isIn(self, head: ResponseHead) -> bool:
+        """Whether one of the fields of this name has it."""
+        values = head.fields.getAll(self.name.lower())
+        if self.pattern is not None:
+            return any(self.pattern.search(one.decode("utf-8", "replace")) for one in values)
+        return any(self.text in one for one in values)
+
+
+class FieldWanted(Kind[tuple[Wanted, ...]]):
+    """C{NAME}, C{NAME: TEXT} or C{NAME: re:REGEX}; there may be several."""
+
+    form = "TEXT"
+    repeats = True
+
+    def parse(self, text: str) -> tuple[Wanted, ...]:
+        name, _, value = text.partition(":")
+        found = FieldName().parse(name).encode()
+        value = value.strip()
+        if value.startswith("re:"):
+            return (Wanted(found, pattern=Pattern().parse(value[3:])),)
+        return (Wanted(found, value.encode()),)
+
+
+@attr.frozen
+class Step:
+    """One request, and what answer passes."""
+
+    method: str = option(
+        Word("GET", "HEAD", "OPTIONS"), "GET", "The request's method.", positional=True
+    )
+    path: str = option(Text(), "/", "The request's target.", positional=True, check=_badPath)
+    host: str = option(
+        Text(), "", "The Host field; empty is the server's address.", check=_badHost
+    )
+    header: tuple[str, ...] = option(
+        _Field(), (), "One more field of the request: 'Name: value'; may come again."
+    )
+    expect: tuple[tuple[int, int], ...] = option(
+        Statuses(), ((200, 399),), "The statuses that pass."
+    )
+    body: str = option(Text(), "", "Text that the first 64 KiB of the body contain.")
+    body_regex: re.Pattern[str] | None = option(
+        Pattern(), None, "What is found in the first 64 KiB of the body, read as UTF-8."
+    )
+    expect_header: tuple[Wanted, ...] = option(
+        FieldWanted(), (), "A field the response has: 'Name' or 'Name: text'; may come again."
+    )
+
+
+class _Steps(Kind[tuple[Step, ...]]):
+    """One more request, written as the first; there may be several."""
+
+    form = "STEP"
+    repeats = True
+
+    def parse(self, text: str) -> tuple[Step, ...]:
+        problems: list[Problem] = []
+        words = [
+            Written(one, PLAIN * len(one), tuple(range(1, len(one) + 1)), NOWHERE)
+            for one in shlex.split(text)
+        ]
+        made = fill([Step], words, NOWHERE, Scope("", problems))
+        if made is None:
+            raise ValueError("; ".join(problem.message.strip() for problem in problems))
+        return (made[0],)
+
+
 @implementer(IHealthCheck)
 class HTTPCheck:
     """
     C{check = http GET /health}: passes where the answer has an accepted status and,
-    where that is asked for, the body that is wanted.
+    where that is asked for, the fields and the body that are wanted; and so has that of
+    each further step.
     """
 
     @attr.frozen
-    class Options:
-        """What is asked, and what answer passes."""
+    class Options(Step):
+        """The first request, and those that follow."""
 
-        method: str = option(
-            Word("GET", "HEAD", "OPTIONS"), "GET", "The request's method.", positional=True
-        )
-        path: str = option(
-            Text(), "/", "The request's target.", positional=True, check=_badPath
-        )
-        host: str = option(
-            Text(), "", "The Host field; empty is the server's address.", check=_badHost
-        )
-        header: tuple[str, ...] = option(
-            _Field(), (), "One more field of the request: 'Name: value'; may come again."
-        )
-        expect: tuple[tuple[int, int], ...] = option(
-            Statuses(), ((200, 399),), "The statuses that pass."
-        )
-        body: str = option(Text(), "", "Text that the first 64 KiB of the body contain.")
-        body_regex: re.Pattern[str] | None = option(
-            Pattern(), None, "What is found in the first 64 KiB of the body, read as UTF-8."
+        then: tuple[Step, ...] = option(
+            _Steps(), (), "One more request, on another connection; may come again."
         )
 
     def __init__(self, options: Options, context: Context) -> None:
-        self.options = options
         self._reactor = context.reactor
+        self._steps = [Asking(step) for step in (options, *options.then)]
+
+    def check(self, server: Server) -> Deferred[Result]:
+        if len(self._steps) == 1:
+            return self._steps[0].ask(server, self._reactor)
+        return self._all(server)
+
+    @inlineCallbacks
+    def _all(self, server: Server) -> Generator[Deferred[Result], Result, Result]:
+        for number, step in enumerate(self._steps, 1):
+            try:
+                result = yield step.ask(server, self._reactor)
+            except CheckCancelled as late:
+                raise CheckCancelled(late.status, f"step {number}: {late.detail}") from None
+            if not result.passed:
+                return attr.evolve(result, detail=f"step {number}: {result.detail}")
+        return result
+
+
+class Asking:
+    """Asks for one step, again and again."""
+
+    def __init__(self, options: Step) -> None:
+        self.options = options
         self.method = options.method.encode()
         self.text = options.body.encode()
         self.reader = ResponseReader()
 
-    def check(self, server: Server) -> Deferred[Result]:
+    def ask(self, server: Server, reactor: Any) -> Deferred[Result]:
         endpoint = server.endpoint
         assert endpoint is not None, f"{server!r} has no address"
-        return _Asks(self, self._request(endpoint)).start(server, self._reactor)
+        return _Asks(self, self._request(endpoint)).start(server, reactor)
 
     def _request(self, endpoint: Endpoint) -> bytes:
         options = self.options
@@ -256,16 +215,23 @@ class HTTPCheck:
         """Whether a status passes."""
         return any(least <= status <= most for least, most in self.options.expect)
 
+    def missing(self, head: ResponseHead) -> str | None:
+        """@return: the name of a field that a response has not got as it is wanted."""
+        for field in self.options.expect_header:
+            if not field.isIn(head):
+                return field.name.decode()
+        return None
+
     @property
     def wantsBody(self) -> bool:
         """Whether the status alone is not enough."""
         return bool(self.text) or self.options.body_regex is not None
 
 
-class _Asks(_Probe):
+class _Asks(Probe):
     """Sends one request and reads as much of the response as the verdict needs."""
 
-    def __init__(self, check: HTTPCheck, request: bytes) -> None:
+    def __init__(self, check: Asking, request: bytes) -> None:
         super().__init__()
         self._check = check
         self._request = request
@@ -321,6 +287,8 @@ class _Asks(_Probe):
         check = self._check
         if not check.expects(head.status):
             self.finish(False, "L7STS", _answer(head))
+        elif (missing := check.missing(head)) is not None:
+            self.finish(False, "L7RSP", f"{missing} is not as it is wanted")
         elif not check.wantsBody:
             self.finish(True, "L7OK", _answer(head))
         else:

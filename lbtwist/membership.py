@@ -1,0 +1,468 @@
+"""
+The service that owns time for sources of servers: asks each again and again, keeps its last
+good answer, and lets servers come to their pools and go.
+
+How a source is asked is L{lbtwist.sources}'; what a server needs to work is brought by who
+implements L{Joins}.
+
+A server is known by its address: one that is named again is the same object with its health,
+its counters and its connections, whatever else changed. Its name is what the source calls it
+or else its address, not a number: C{web-10.0.0.1:8000}. HAProxy numbers the slots of a
+C{server-template}; a number goes to whoever is there next, and who must come back to a server
+would be sent to another one. Balancers by hash go by the address, so the order in which
+servers are named, and what they are called, moves no key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any, Protocol
+
+import attr
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lbtwist.config.model import PoolConfig, ServerConfig, ServersConfig
+from lbtwist.errors import BalancerError, Nobody, StartError
+from lbtwist.options import HostName, Name
+from lbtwist.pool import Pool
+from lbtwist.server import Found, Member, Server
+
+LEAST = 0.1
+"""Seconds: no pause is shorter, whatever a source says."""
+
+MOST_PAUSE = 60.0
+"""Seconds until a source that failed is asked again: doubled with every failure, up to this
+and up to eight times its interval."""
+
+LOOK = 1.0
+"""Seconds between two looks at servers that have gone and have something to do yet."""
+
+LONGEST = 200
+"""Characters of a reason in the log; it may come from anywhere."""
+
+SHOWN = 10
+"""The most servers that one line of the log names."""
+
+
+class Joins(Protocol):
+    """Brings servers to work and lets them go."""
+
+    def verify(self, pool: PoolConfig, options: ServerConfig) -> None:
+        """
+        Try what all of them need.
+
+        @param options: what they have in common.
+        @raise StartError: if it is not there.
+        """
+
+    def join(self, pool: Pool, options: ServerConfig, key: str) -> Server:
+        """
+        Make a server, and begin to check it.
+
+        @param key: what hashes are made of.
+        @raise StartError: if that cannot be; nothing is left of it.
+        """
+
+    def joinAgain(self, pool: Pool, server: Server) -> None:
+        """It has left, and is there again before it was forgotten."""
+
+    def weigh(self, server: Server, weight: int) -> None:
+        """Its weight is another one now."""
+
+    def leave(self, pool: Pool, server: Server) -> None:
+        """It gets no new exchanges; what runs may end."""
+
+    def forget(self, pool: Pool, server: Server) -> None:
+        """Nothing of it runs any more."""
+
+
+@attr.define(eq=False)
+class Membership:
+    """
+    One line C{servers} at work.
+
+    @ivar source: an L{lbtwist.interfaces.IServerSource}.
+    @ivar servers: those of the last good answer, by their addresses, in its order.
+    @ivar leaving: those that were named before and have something to do yet.
+    @ivar answeredAt: when the last good answer came, by the clock; L{None} before the first.
+    @ivar failures: in a row.
+    @ivar reason: why the last question failed; C{""} if it did not.
+    @ivar left: what of the last good answer is no server here, each with the reason.
+    """
+
+    pool: Pool
+    config: ServersConfig
+    source: Any
+    servers: dict[str, Server] = attr.field(factory=dict)
+    leaving: dict[str, Server] = attr.field(factory=dict)
+    answeredAt: float | None = None
+    failures: int = 0
+    reason: str = ""
+    left: tuple[str, ...] = ()
+    named: dict[str, Member] = attr.field(factory=dict)
+    asking: Deferred[Any] | None = None
+    timer: Any = None
+
+    def __repr__(self) -> str:
+        state = f"fails: {self.reason}" if self.failures else f"{len(self.servers)} servers"
+        return f"<Membership {self} {state}>"
+
+    def __str__(self) -> str:
+        return f"{self.pool.name}/{self.config.name} ({self.config.text})"
+
+    def age(self, now: float) -> float | None:
+        """@return: seconds since the last good answer; L{None} before the first."""
+        return None if self.answeredAt is None else now - self.answeredAt
+
+
+class Memberships:
+    """All sources of a balancer."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, clock: Callable[[], float], joins: Joins) -> None:
+        """
+        @param reactor: for timers.
+        @param clock: seconds that never go back.
+        """
+        self._reactor = reactor
+        self._clock = clock
+        self._joins = joins
+        self._all: list[Membership] = []
+        self._written: dict[Pool, tuple[Server, ...]] = {}
+        self._looking: Any = None
+        self._running = False
+
+    def __repr__(self) -> str:
+        return f"<Memberships {len(self._all)} sources>"
+
+    def watch(self, pool: Pool, config: ServersConfig, source: Any) -> None:
+        """Have a source say which servers a pool has, besides those it has now."""
+        membership = Membership(pool, config, source)
+        self._written.setdefault(pool, pool.servers)
+        self._all.append(membership)
+        pool.memberships = (*pool.memberships, membership)
+
+    def verify(self) -> None:
+        """
+        Try what servers need that are not there yet.
+
+        @raise StartError: if it is not there, naming the file or the interface.
+        """
+        for membership in self._all:
+            self._joins.verify(membership.pool.config, membership.config.server)
+
+    def start(self) -> None:
+        """Ask every source, now and then again and again."""
+        self._running = True
+        for membership in self._all:
+            self._ask(membership)
+
+    def stop(self) -> None:
+        """Ask no more, and forget whom sources named; no timer is left."""
+        self._running = False
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        for membership in self._all:
+            timer, membership.timer = membership.timer, None
+            if timer is not None:
+                timer.cancel()
+            asking, membership.asking = membership.asking, None
+            if asking is not None:
+                asking.cancel()
+            for server in membership.servers.values():
+                self._joins.leave(membership.pool, server)
+            gone = [*membership.servers.values(), *membership.leaving.values()]
+            membership.servers = {}
+            membership.leaving = {}
+            membership.named = {}
+            membership.answeredAt = None
+            membership.failures = 0
+            self._place(membership.pool)
+            for server in gone:
+                self._joins.forget(membership.pool, server)
+
+    # when to ask
+
+    def _schedule(self, membership: Membership, seconds: float) -> None:
+        pause = max(LEAST, seconds)
+        membership.timer = self._reactor.callLater(pause, self._ask, membership)
+
+    def _ask(self, membership: Membership) -> None:
+        membership.timer = None
+        source = membership.source
+        membership.asking = asking = maybeDeferred(source.discover)
+        asking.addTimeout(source.limit, self._reactor, self._late(source.limit))
+        asking.addBoth(self._told, membership, asking)
+
+    def _late(self, seconds: float) -> Callable[[object, float], Failure]:
+        return lambda *_: Failure(_Wrong(f"no answer within {seconds:g} s"))
+
+    def _told(self, answer: Any, membership: Membership, asking: Deferred[Any]) -> None:
+        if not self._running or membership.asking is not asking:
+            # It was cancelled, and who did that does not want to hear of it.
+            return
+        membership.asking = None
+        try:
+            found = self._found(answer, membership.config)
+            self._take(membership, found)
+        except Exception:
+            self._failed(membership, Failure())
+            return
+        self._good(membership)
+        again = membership.source.interval if found.again is None else found.again
+        interval = membership.config.interval
+        self._schedule(membership, min(again, interval) if interval else again)
+
+    def _found(self, answer: Any, config: ServersConfig) -> Found:
+        """@raise BalancerError: if it is no good answer."""
+        if isinstance(answer, Failure):
+            if answer.check(Nobody) and config.allow_empty:
+                return Found(())
+            answer.raiseException()
+        if not isinstance(answer, Found):
+            raise _Wrong(f"it has answered {answer!r:.80}, which is not a Found")
+        return answer
+
+    def _failed(self, membership: Membership, failure: Failure) -> None:
+        reason = failure.getErrorMessage()
+        if not failure.check(BalancerError):
+            reason = f"{type(failure.value).__name__}: {reason}"
+        reason = " ".join(reason.split())[:LONGEST]
+        if not membership.failures:
+            kept = "it has named none yet"
+            age = membership.age(self._clock())
+            if age is not None:
+                servers = _many(len(membership.servers), "server")
+                kept = f"what it said {age:.0f} s ago is kept, {servers}"
+            self._log.warn(
+                "{membership} fails: {reason}; {kept}",
+                membership=str(membership), reason=reason, kept=kept,
+            )  # fmt: skip
+        interval = membership.config.interval or membership.source.interval
+        self._schedule(membership, min(MOST_PAUSE, interval * 2 ** min(membership.failures, 3)))
+        membership.failures += 1
+        membership.reason = reason
+
+    def _good(self, membership: Membership) -> None:
+        if membership.failures:
+            self._log.info(
+                "{membership} answers again, after {failures}",
+                membership=str(membership), failures=_many(membership.failures, "failure"),
+            )  # fmt: skip
+        membership.failures = 0
+        membership.reason = ""
+        membership.answeredAt = self._clock()
+
+    # who comes and who goes
+
+    def _take(self, membership: Membership, found: Found) -> None:
+        """
+        Make what a source has named the servers of its pool.
+
+        @raise BalancerError: if that would be none, though it should not be; nothing has
+            changed then.
+        """
+        left = [_said(one) for one in found.left]
+        wanted = self._wanted(membership, found.members, left)
+        if not wanted and (left or not membership.config.allow_empty):
+            raise _Wrong(f"it names no server{': ' if left else ''}{left[0] if left else ''}")
+        before = membership.servers
+        lowest = min((one.priority for one in wanted.values()), default=0)
+        taken = {server.name for server in self._members(membership.pool)}
+        servers: dict[str, Server] = {}
+        came = []
+        changed = False
+        for address, member in wanted.items():
+            server = before.get(address)
+            if server is None:
+                server = self._come(membership, address, member, lowest, taken, left)
+                if server is None:
+                    continue
+                taken.add(server.name)
+                came.append(server.name)
+            changed = self._adapt(membership, server, member, lowest) or changed
+            servers[address] = server
+        if wanted and not servers:
+            # Of those that are there each has been kept, so there was none.
+            raise _Wrong(left[-1])
+        gone = {address: one for address, one in before.items() if address not in servers}
+        membership.named = wanted
+        membership.servers = servers
+        for server in gone.values():
+            server.leaving = True
+            self._joins.leave(membership.pool, server)
+        membership.leaving.update(gone)
+        if came or gone or changed or list(before) != list(servers):
+            self._place(membership.pool)
+        if came or gone:
+            self._tell(membership, came, [server.name for server in gone.values()])
+        if left and tuple(left) != membership.left:
+            self._log.warn(
+                "{membership}: not taken: {left}", membership=str(membership), left=_few(left)
+            )
+        membership.left = tuple(left)
+        self._look()
+
+    def _wanted(
+        self, membership: Membership, members: Iterable[Member], left: list[str]
+    ) -> dict[str, Member]:
+        """
+        @param left: gets what cannot be taken.
+        @return: by address, sorted by priority and otherwise as the source has them.
+        """
+        found: dict[str, Member] = {}
+        for member in members:
+            wrong = _unacceptable(member)
+            if wrong:
+                left.append(_said(f"{member}: {wrong}"))
+            else:
+                found.setdefault(str(member), member)
+        most = membership.config.count
+        if len(found) > most:
+            left.append(f"{len(found) - most} more than count={most}")
+            # Those that are there stay, in whatever order the source names them.
+            chosen = set(sorted(found, key=lambda one: one not in membership.servers)[:most])
+            found = {address: one for address, one in found.items() if address in chosen}
+        return dict(sorted(found.items(), key=lambda pair: pair[1].priority))
+
+    def _come(
+        self, membership: Membership, address: str, member: Member, lowest: int,
+        taken: set[str], left: list[str],
+    ) -> Server | None:
+        """@return: a server that is new or back; L{None} if it cannot be."""
+        pool = membership.pool
+        server = membership.leaving.pop(address, None)
+        if server is not None:
+            server.leaving = False
+            self._joins.joinAgain(pool, server)
+            return server
+        template = membership.config.server
+        options = attr.evolve(
+            template, name=_name(membership.config.name, address, member, taken),
+            kind="unix" if member.path else "tcp", host=member.host, port=member.port,
+            path=member.path, weight=_weight(template, member),
+            backup=template.backup or member.priority > lowest, sni=template.sni or member.sni,
+        )  # fmt: skip
+        try:
+            return self._joins.join(pool, options, f"{pool.name}/{address}")
+        except StartError as failed:
+            left.append(_said(f"{address}: {failed}"))
+        except Exception:
+            self._log.failure("{membership}: an error, and no server", membership=str(membership))
+            left.append(f"{address}: an error")
+        return None
+
+    def _adapt(self, membership: Membership, server: Server, member: Member, lowest: int) -> bool:
+        """
+        Let a server be what the source says now. What it does not say anew is not touched:
+        somebody may have changed it since.
+
+        @return: whether anything has changed.
+        """
+        template = membership.config.server
+        changed = False
+        weight = _weight(template, member)
+        options = server.options
+        if options.weight != weight:
+            self._joins.weigh(server, weight)
+            changed = True
+        backup = template.backup or member.priority > lowest
+        if options.backup != backup:
+            server.backup = backup
+            changed = True
+        if changed:
+            server.options = attr.evolve(options, weight=weight, backup=backup)
+        return changed
+
+    def _members(self, pool: Pool) -> tuple[Server, ...]:
+        found = list(self._written[pool])
+        for membership in pool.memberships:
+            found += membership.servers.values()
+            found += membership.leaving.values()
+        return tuple(found)
+
+    def _place(self, pool: Pool) -> None:
+        pool.setServers(self._members(pool))
+
+    def _look(self) -> None:
+        if self._looking is None and any(one.leaving for one in self._all):
+            self._looking = self._reactor.callLater(LOOK, self._looked)
+
+    def _looked(self) -> None:
+        """Forget servers that have gone and have nothing to do any more."""
+        self._looking = None
+        for membership in self._all:
+            ended = {
+                address: server
+                for address, server in membership.leaving.items()
+                if not server.active and not server.sessions
+            }
+            for address in ended:
+                del membership.leaving[address]
+            if ended:
+                self._place(membership.pool)
+            for server in ended.values():
+                self._joins.forget(membership.pool, server)
+        self._look()
+
+    def _tell(self, membership: Membership, came: list[str], gone: list[str]) -> None:
+        said = "".join(
+            f"; {word}: {_few(names)}" for word, names in (("new", came), ("gone", gone)) if names
+        )
+        self._log.info(
+            "{membership} names {count}{said}",
+            membership=str(membership), count=_many(len(membership.servers), "server"), said=said,
+        )  # fmt: skip
+
+
+class _Wrong(BalancerError):
+    """What a source answers is of no use; it says why."""
+
+
+def _name(first: str, address: str, member: Member, taken: set[str]) -> str:
+    """@return: a name that no other server of the pool has."""
+    bare = address.replace("[", "").replace("]", "").replace("%", ".").replace("/", ".")
+    for name in (member.name, bare):
+        found = f"{first}-{name}"
+        if name and Name.good(found) and len(found) <= LONGEST and found not in taken:
+            return found
+    return next(name for n in count(2) if (name := f"{first}-{n}") not in taken)
+
+
+def _weight(template: ServerConfig, member: Member) -> int:
+    return template.weight if member.weight is None else member.weight
+
+
+def _unacceptable(member: Member) -> str:
+    """@return: what is wrong with it; C{""} if nothing is."""
+    if member.weight is not None and not 0 <= member.weight <= 256:
+        return "its weight is not from 0 to 256"
+    if member.path:
+        return ""
+    if not 0 < member.port < 65536:
+        return "its port is not from 1 to 65535"
+    try:
+        ipaddress.ip_address(member.host)
+    except ValueError:
+        if not HostName.good(member.host):
+            return "its host is neither a name, in lower case, nor an address"
+    return ""
+
+
+def _said(text: str) -> str:
+    return " ".join(text.split())[:LONGEST]
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _few(words: list[str]) -> str:
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more
