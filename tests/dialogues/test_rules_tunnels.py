@@ -656,6 +656,21 @@ def test_timeoutsAfterTheTunnel(tunnelled):
             ends(client)
 
 
+@pytest.mark.parametrize("early", [b"MARK", b""])
+def test_noTimeoutOfTheTunnelIsLeft(tunnelled, early):
+    tunnelled.until(b"MARK")
+    frontend = "request = policy\ntimeout-keepalive = 60s"
+    with www(frontend=frontend, pool="timeout-tunnel = 5s", registry=REGISTRY) as balancer:
+        client, _ = asks(balancer, RAW + early)
+        client.sends(b"MARK"[len(early) :])
+        balancer.advance(50)
+        client.receivesNothing()
+        client.sends(GET)
+        server = balancer.server("a").accepts()
+        server.sends(OK)
+        client.receivesExactly(OK)
+
+
 def test_aServerThatDoesNotEndAfterTheTunnel(tunnelled):
     tunnelled.until(b"MARK")
     with watched() as balancer:
