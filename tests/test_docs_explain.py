@@ -15,7 +15,7 @@ from lbtwist.explaining.watched import MOST
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "explain.md").read_text()
 LISTINGS = ROOT / "docs" / "listings"
-GOLDEN = (ROOT / "tests" / "explained").glob("*.ini")
+GOLDEN = sorted((ROOT / "tests" / "explained").glob("*.ini"))
 
 
 def blocks(language):
@@ -63,6 +63,7 @@ def stepsOf(path):
 
 def test_everyKeyIsThere():
     known = rows()
+    assert GOLDEN
     for path in GOLDEN:
         for step in stepsOf(path):
             assert set(step) - {"kind"} <= known[step["kind"]], step
