@@ -24,11 +24,12 @@ from lbtwist.errors import BadResponse, BalancerError, MessageError
 from lbtwist.health import Result
 from lbtwist.interfaces import IHealthCheck
 from lbtwist.net.handshake import HandshakeFailed
-from lbtwist.net.tcp import Outgoing
+from lbtwist.net.outgoing import Outgoing
 from lbtwist.options import Kind, Pattern, Statuses, Text, Word, option
 from lbtwist.outbound import outgoing
 from lbtwist.sansio.chunked import ChunkedReader
-from lbtwist.sansio.http1 import Partial, ResponseHead, ResponseReader
+from lbtwist.sansio.http1 import Partial
+from lbtwist.sansio.responsehead import ResponseHead, ResponseReader
 
 if TYPE_CHECKING:
     from lbtwist.registry import Context

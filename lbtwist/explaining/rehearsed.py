@@ -23,8 +23,10 @@ from lbtwist.exchange import Connection, Exchange, Rehearsal, TLSInfo
 from lbtwist.explaining import entrance, found
 from lbtwist.explaining.asked import Asked
 from lbtwist.explaining.explanation import Action, Explanation, asPlain
-from lbtwist.http.front import HTTPFront, Shared, secureLocation
+from lbtwist.http.answering import secureLocation
+from lbtwist.http.front import HTTPFront
 from lbtwist.http.relay import framing
+from lbtwist.http.shared import Shared
 from lbtwist.http.terminating import parted
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import (
