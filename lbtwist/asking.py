@@ -54,7 +54,8 @@ def ruleOf(
         ask = Verb(ask, line, scope.stage, deadlines, None).ask
     condition = None if traced is None else traced.condition
     given = partial(_given, line, scope)
-    return Rule(line.text, ask, condition, line.where, traced, waits, given)
+    names = getattr(made, "fieldNames", ())
+    return Rule(line.text, ask, condition, line.where, traced, waits, given, names)
 
 
 def _given(line: RuleLine, scope: Scope, exchange: Exchange) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from lbtwist.exchange import Exchange
 from lbtwist.interfaces import IRequestRule
 from lbtwist.options import Flag, HostName, Kind, Path, Text, Word, option
 from lbtwist.rules.decisions import Answer
+from lbtwist.rules.fields import alike
 from lbtwist.rules.limits import refusal
 from lbtwist.rules.passwords import credentials, matches, readUsers
 from lbtwist.rules.reading import schemeOf, text, wire
@@ -122,6 +123,7 @@ class Auth:
     def __init__(self, options: _AuthOptions, context: Context) -> None:
         """@raise OSError, ValueError: if the file of users cannot be used."""
         self._by = Basic(options, context) if options.how else Service(options, context)
+        self.fieldNames = tuple(alike(name) for name in options.copy)
 
     def requestReceived(self, exchange: Exchange) -> Any:
         return self._by.requestReceived(exchange)
@@ -290,7 +292,7 @@ class Service:
         assert exchange.request is not None
         # What only the service may say is not for clients to say, whatever is decided.
         for name in self._copied:
-            exchange.request.fields.remove(name.lower())
+            exchange.request.fields.removeAlike(name.lower())
         return self._asked(exchange)
 
     async def _asked(self, exchange: Exchange) -> Answer | None:

@@ -4,6 +4,7 @@ The C{lbtwist} command, for people and scripts around a balancer.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from getopt import GetoptError, gnu_getopt
@@ -174,5 +175,9 @@ def _explain(options: Any) -> int:
     except (ConfigError, LookupError) as wrong:
         print(wrong.args[0] if isinstance(wrong, LookupError) else wrong, file=sys.stderr)
         return 1
-    print(explanation.asJSON() if options["json"] else asText(explanation))
+    try:
+        print(explanation.asJSON() if options["json"] else asText(explanation), flush=True)
+    except BrokenPipeError:
+        # Whoever reads has read enough; nothing more is to be written at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -19,8 +19,9 @@ from twisted.logger import Logger
 from lbtwist.sansio.clientcert import ClientCertificate
 
 if TYPE_CHECKING:
-    from lbtwist.sansio.http1 import RequestHead, ResponseHead
     from lbtwist.sansio.proxyheader import ProxyHeader
+    from lbtwist.sansio.requesthead import RequestHead
+    from lbtwist.sansio.responsehead import ResponseHead
     from lbtwist.server import Server
 
 log = Logger()

@@ -23,6 +23,7 @@ from lbtwist.logalias import ALIASES
 from lbtwist.options import suggestion
 from lbtwist.rules.compiling import Typed
 from lbtwist.rules.expression import Expression, ExpressionError, Scope
+from lbtwist.rules.template import closing
 
 LONGEST = 16384
 """Characters of one format."""
@@ -179,7 +180,7 @@ class _Parsing:
         flags = self._flags(head)
         start = head.end()
         if text.startswith("[", start):
-            end = closing(text, start)
+            end = closing(text, start, "there is a '%[' without its ']'")
             said = text[start + 1 : end]
             begin = end - len(said.lstrip())
             try:
@@ -233,34 +234,6 @@ class _Parsing:
             flags = attr.evolve(flags, **changes)
             at += len(word) + 1
         return flags
-
-
-def closing(text: str, at: int) -> int:
-    """
-    @param at: where a C{[} is.
-    @return: where its C{]} is; brackets between quotes do not count.
-    @raise ExpressionError: if there is none.
-    """
-    quote = ""
-    depth = 0
-    index = at
-    while index < len(text):
-        char = text[index]
-        if quote:
-            if char == "\\":
-                index += 1
-            elif char == quote:
-                quote = ""
-        elif char in "\"'":
-            quote = char
-        elif char == "[":
-            depth += 1
-        elif char == "]":
-            depth -= 1
-            if not depth:
-                return index
-        index += 1
-    raise ExpressionError("there is a '%[' without its ']'", at)
 
 
 HTTP = (

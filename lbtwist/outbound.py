@@ -13,7 +13,7 @@ from typing import Any
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.exchange import Exchange
 from lbtwist.net.addresses import pair
-from lbtwist.net.tcp import Outgoing
+from lbtwist.net.outgoing import Outgoing
 from lbtwist.net.tls import TLSOutgoing
 from lbtwist.server import Server
 

@@ -4,7 +4,7 @@ and the C{[tcp]} section of the socket.
 
 An L{Origin} belongs to one server and is made with the configuration; what it
 prepares is one connection's. It binds and sets options, and connects nothing:
-L{lbtwist.net.tcp.Outgoing} asks before it connects.
+L{lbtwist.net.outgoing.Outgoing} asks before it connects.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Origin:
         """
         @param exchange: what the connection is for; L{None} for a health check, which
             comes from an address of ours.
-        @return: what L{lbtwist.net.tcp.Outgoing.prepare} wants, for one connection.
+        @return: what L{lbtwist.net.outgoing.Outgoing.prepare} wants, for one connection.
         """
         return None if self.plain else _Preparation(self, exchange).prepare
 

@@ -8,7 +8,8 @@ from lbtwist.exchange import Connection, Exchange
 from lbtwist.rules.compiling import compiled
 from lbtwist.rules.expression import Expression, ExpressionError, Scope
 from lbtwist.rules.values import Stage
-from lbtwist.sansio.http1 import RequestReader, ResponseReader
+from lbtwist.sansio.requesthead import RequestReader
+from lbtwist.sansio.responsehead import ResponseReader
 
 
 @attr.define

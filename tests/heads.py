@@ -1,12 +1,13 @@
 """
 Heads of requests and responses, read from their lines: what the tests of
-L{lbtwist.sansio.http1} have in common.
+L{lbtwist.sansio} have in common.
 """
 
 import pytest
 
 from lbtwist.errors import MessageError
-from lbtwist.sansio.http1 import RequestReader, ResponseReader
+from lbtwist.sansio.requesthead import RequestReader
+from lbtwist.sansio.responsehead import ResponseReader
 
 HOST = b"Host: a.example\r\n"
 
@@ -47,6 +48,11 @@ def refusal(read, *args, **options):
 
 def names(head):
     return [name for name, _ in head.fields.items()]
+
+
+def saidBy(head):
+    """@return: the names of all that a head says."""
+    return [name for kind in type(head).__mro__ for name in getattr(kind, "__slots__", ())]
 
 
 BAD_FIELDS = [

@@ -8,10 +8,12 @@ it may. It needs nothing but Python.
 
 import glob
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 PACKAGES = {
@@ -70,11 +72,25 @@ def missing(names=NAMES):
     return [name for name in names if find(name) is None]
 
 
+# Below those that the kernel gives to connections (net.ipv4.ip_local_port_range), so that
+# none of these takes one between now and the listening; and below those of L{bench.system}.
+_PORTS = random.sample(range(12000, 20000), 8000)
+
+
 def freePort():
-    """@return: a TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """
+    @return: a TCP port of 127.0.0.1 that nobody listened on a moment ago, another one each
+        time.
+    """
+    while _PORTS:
+        port = _PORTS.pop()
+        with socket.socket() as probe:
+            # As servers do: a port with connections in TIME-WAIT is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise OSError("no port is left")
 
 
 def install(packages):

@@ -14,7 +14,7 @@ from streams import Noting, unixPair
 from lbtwist.config.model import TLSConfig
 from lbtwist.net.certificates import ServerTLS
 from lbtwist.net.handshake import HandshakeRefused, refuse
-from lbtwist.net.tcp import Listener
+from lbtwist.net.listener import Listener
 from lbtwist.net.tls import TLSAccepted
 from lbtwist.sansio.clienthello import read
 from lbtwist.testing import Pump

@@ -25,7 +25,7 @@ from lbtwist.exchange import Cause, Connection, Exchange, Stage, TLSInfo
 from lbtwist.interfaces import IExchangeObserver
 from lbtwist.logvalues import dates
 from lbtwist.logwriter import BATCH, CAPACITY, Logs, Writer
-from lbtwist.sansio.http1 import RequestHead
+from lbtwist.sansio.requesthead import RequestHead
 
 # 2009-02-06 12:14:14.655 in Paris, one hour before UTC, at 5000.0 of the clock.
 STARTED = 5000.0

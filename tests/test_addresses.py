@@ -10,7 +10,7 @@ import pytest
 from lbtwist.config.model import Bind
 from lbtwist.errors import Position, StartError
 from lbtwist.net import addresses
-from lbtwist.net.addresses import listen, pair, plainHost
+from lbtwist.net.addresses import isLocal, listen, pair, plainHost
 
 HERE = Position("lb.ini", 12, 8)
 
@@ -255,3 +255,26 @@ def test_pair():
     assert pair(socket.AF_INET6, ("::ffff:192.0.2.1", 80, 0, 0)) == ("192.0.2.1", 80)
     assert pair(socket.AF_INET6, ("2001:db8::1", 80, 0, 2)) == ("2001:db8::1", 80)
     assert pair(socket.AF_UNIX, "") == ("unix", 0)
+
+
+# whose an address is
+
+
+@pytest.mark.parametrize("anything", [False, True])
+def test_isLocal(anything, monkeypatch):
+    """Also where the kernel would bind anything (ip_nonlocal_bind)."""
+    monkeypatch.setattr(addresses, "_anythingIsBound", lambda version: anything)
+    assert isLocal("127.0.0.1")
+    assert not isLocal("192.0.2.1")
+    assert not isLocal("2001:db8::1")
+
+
+def test_isLocalWhereAnythingIsBound(monkeypatch):
+    class Bindable(socket.socket):
+        def bind(self, name):
+            """As with ip_nonlocal_bind."""
+
+    monkeypatch.setattr(addresses.socket, "socket", Bindable)
+    monkeypatch.setattr(addresses, "_anythingIsBound", lambda version: True)
+    assert isLocal("127.0.0.1")
+    assert not isLocal("192.0.2.1")

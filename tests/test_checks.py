@@ -25,7 +25,7 @@ from lbtwist.errors import ConfigError
 from lbtwist.health import Result
 from lbtwist.interfaces import IHealthCheck
 from lbtwist.registry import Context, installed
-from lbtwist.sansio.http1 import RequestReader
+from lbtwist.sansio.requesthead import RequestReader
 from lbtwist.server import Endpoint, Server
 from programs import freePort
 

@@ -1,5 +1,7 @@
 """The C{lbtwist} command, for people and scripts."""
 
+import json
+import os
 import subprocess
 import sys
 
@@ -111,6 +113,92 @@ def test_makesNoSense(arguments, capsys):
 def test_withoutACommand(capsys):
     assert main([]) == 2
     assert "Check a configuration file." in capsys.readouterr().out
+
+
+# explain
+
+
+RULES = GOOD.replace("pool = app\n", "pool = app\nrequest =\n    deny if path == src\n", 1)
+
+
+def test_explain(file, capsys):
+    path = file(GOOD)
+    assert main(["explain", "--config", path, "GET http://h.example:8080/"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "action      sent to app/a at 127.0.0.1:8001"
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", "PATH", "GET http://h:8080/x", "--json", "-H", "X: y", "--alpn", ""],
+        ["GET", "http://h:8080/x", "--header", "X: y", "--json", "--config=PATH"],
+        ["GET http://h:8080/x", "-HX:y", "-cPATH", "--json", "--src=127.0.0.1"],
+    ],
+)
+def test_explainTakesOptionsAnywhere(file, capsys, words):
+    path = file(GOOD)
+    assert main(["explain", *(word.replace("PATH", path) for word in words)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["steps"][0]["fields"] == [["Host", "h:8080"], ["X", "y"]]
+    assert said["action"]["server"] == "a"
+
+
+def test_explainPrintsErrors(file, capsys):
+    """Of the configuration: all of them, each with its place."""
+    path = file(RULES.replace(":8001", ":99999"))
+    assert main(["explain", "-c", path, "GET http://h:8080/"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.partition(" error:")[0] for line in err.splitlines()] == [
+        f"{path}:6:13:", f"{path}:8:12:"
+    ]  # fmt: skip
+
+
+def test_explainOfNothing(tmp_path, capsys):
+    assert main(["explain", "-c", str(tmp_path / "none.ini"), "GET http://h/"]) == 1
+    assert "none.ini" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["GET http://h:8080/", "-f", "other"], "there is no [frontend other]; there are: www"),
+        (["GET http://h:8081/"], "no frontend listens for plain connections on port 8081"),
+        (["GET https://h:8080/"], "no frontend listens for TLS on port 8080"),
+        (["TCP h:8080"], "speaks HTTP"),
+    ],
+)
+def test_explainFindsNoFrontend(file, capsys, words, said):
+    assert main(["explain", "-c", file(GOOD), *words]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["GET"], ["GET h"], ["GET http://h/", "--src", "h"], ["GET http://h/", "-H", "X"],
+        ["GET http://h/", "--nothing"], ["GET http://h/", "--src"], ["GET http://h/", "more"],
+    ],
+)  # fmt: skip
+def test_explainMakesNoSense(words, capsys):
+    assert main(["explain", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lbtwist: ") and "Traceback" not in err
+
+
+def test_explainIsReadNoFurther(file):
+    """Of a pipe whose reader has seen enough nothing is said."""
+    command = [sys.executable, "-m", "lbtwist", "explain", "-c", file(GOOD), "GET http://h:8080/"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("word", ["--version", "-V"])

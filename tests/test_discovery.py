@@ -21,6 +21,7 @@ from lbtwist.discovery import (
     HOSTS_TTL,
     QUESTIONS,
     Answer,
+    NoNameServer,
     NotResolved,
     Resolver,
     resolve,
@@ -236,7 +237,9 @@ class ResolverTests(TestCase):
     def test_nobodyAnswers(self):
         self.patch(discovery, "TIMEOUTS", (0.01, 0.01))
         server, resolver = self.known({("a.example", "A"): None})
-        yield self.fails(resolver.lookup("a.example"), "no name server answers")
+        asking = resolver.lookup("a.example")
+        asking.addErrback(lambda failure: failure.trap(NoNameServer) and failure)
+        yield self.fails(asking, "no name server answers")
         assert server.asked == [("a.example", "A")] * 2
 
     @inlineCallbacks

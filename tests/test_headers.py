@@ -52,6 +52,14 @@ class TestFields:
         fields.remove(b"x-on")
         assert fields.block == BLOCK
 
+    @pytest.mark.parametrize("name", [b"x-one", b"x_one"])
+    def test_removeAlike(self, name):
+        fields = Fields(b"\nX_One: 1\r\nx-one: 2\r\nX-On: 3\r\n")
+        fields.removeAlike(name)
+        assert fields.block == b"\nX-On: 3\r\n"
+        fields.removeAlike(name)
+        assert fields.block == b"\nX-On: 3\r\n"
+
     def test_removeAll(self):
         fields = Fields(b"\nA: b\r\n")
         fields.remove(b"a")

@@ -1,12 +1,13 @@
 """
-What L{lbtwist.sansio.http1} accepts of a request line, a target, C{Host}, a status
+What L{lbtwist.sansio} accepts of a request line, a target, C{Host}, a status
 line and fields, and what it refuses: RFC 9112 and RFC 9110 by example.
 """
 
 import pytest
 from heads import BAD_FIELDS, HOST, get, ok, refusal, request, response
 
-from lbtwist.sansio.http1 import RequestReader, ResponseReader
+from lbtwist.sansio.requesthead import RequestReader
+from lbtwist.sansio.responsehead import ResponseReader
 
 
 class TestRequestLine:

@@ -1,4 +1,4 @@
-"""Chunked bodies, as L{lbtwist.sansio.http1} reads and writes them."""
+"""Chunked bodies, as L{lbtwist.sansio.chunked} reads and writes them."""
 
 import pytest
 from heads import BAD_FIELDS, refusal

@@ -1,12 +1,12 @@
 """
 Where a message ends, and what a connection is told of it: the fields that mean
-something to L{lbtwist.sansio.http1}, in both directions.
+something to L{lbtwist.sansio}, in both directions.
 """
 
 import pytest
 from heads import HOST, get, names, ok, post, refusal, response
 
-from lbtwist.sansio.http1 import RequestReader
+from lbtwist.sansio.requesthead import RequestReader
 
 BOTH = [post, ok]
 """A request and a response."""

@@ -1,5 +1,5 @@
 """
-Every reader of L{lbtwist.sansio.http1} in all pieces: whole, byte by byte and cut in
+Every reader of heads and bodies in all pieces: whole, byte by byte and cut in
 two at every place, good and bad messages alike, and what follows them is not lost.
 
 A bad head may be refused before its end has come, with the same status; so each of
@@ -7,10 +7,13 @@ those here has one fault.
 """
 
 import pytest
+from heads import saidBy
 
 from lbtwist.errors import BadResponse, MessageError
 from lbtwist.sansio.chunked import ChunkedReader
-from lbtwist.sansio.http1 import Partial, RequestReader, ResponseReader
+from lbtwist.sansio.http1 import Partial
+from lbtwist.sansio.requesthead import RequestReader
+from lbtwist.sansio.responsehead import ResponseReader
 
 REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -156,7 +159,7 @@ def readHead(reader, pieces, *method):
             assert partial is None, "a whole head was found where there is none"
             partial = Partial(reader, data)
             continue
-        values = {name: getattr(head, name) for name in head.__slots__}
+        values = {name: getattr(head, name) for name in saidBy(head)}
         values["fields"] = head.fields.block
         return values, data[head.size :] + b"".join(pieces[number:])
     return None

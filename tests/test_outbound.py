@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from streams import Noting
 
-import lbtwist.net.tcp
+import lbtwist.net.outgoing
 from lbtwist.deadlines import GRAIN, Deadlines
-from lbtwist.net.tcp import Outgoing
+from lbtwist.net.outgoing import Outgoing
 from lbtwist.outbound import Attempt, sourceOf
 from lbtwist.server import Endpoint, Server
 from lbtwist.testing import Pump
@@ -66,7 +66,7 @@ def server(tmp_path, pump, monkeypatch):
         skt.servers = {server.path: server}
         return skt
 
-    monkeypatch.setattr(lbtwist.net.tcp, "newSocket", make)
+    monkeypatch.setattr(lbtwist.net.outgoing, "newSocket", make)
     yield server
     server.stop()
 
@@ -159,7 +159,7 @@ def test_unreachable(pump, monkeypatch, code):
         def connect_ex(self, address):
             return code
 
-    monkeypatch.setattr(lbtwist.net.tcp, "newSocket", Unreachable)
+    monkeypatch.setattr(lbtwist.net.outgoing, "newSocket", Unreachable)
     transport, protocol = outgoing(pump, at(("192.0.2.1", 80)))
     transport.connect()
     assert protocol.events == []
@@ -215,7 +215,7 @@ def test_anEventThatMeantAnotherSocket(pump, monkeypatch, end):
         def connect_ex(self, address):
             return codes.pop(0)
 
-    monkeypatch.setattr(lbtwist.net.tcp, "newSocket", Slow)
+    monkeypatch.setattr(lbtwist.net.outgoing, "newSocket", Slow)
     transport, protocol = outgoing(pump, at(("192.0.2.1", 80)))
     transport.connect()
     transport.doRead()
@@ -363,7 +363,7 @@ def test_noDescriptorIsLeftForAnAttempt(pump, monkeypatch):
     def none(*kind):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(lbtwist.net.tcp, "newSocket", none)
+    monkeypatch.setattr(lbtwist.net.outgoing, "newSocket", none)
     with pytest.raises(OSError, match="Too many open files"):
         attempt(pump, at(("192.0.2.1", 80)))
 

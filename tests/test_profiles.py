@@ -12,8 +12,8 @@ from lbtwist.config.load import loadText
 from lbtwist.config.model import Bind, TCPConfig
 from lbtwist.errors import Position, StartError
 from lbtwist.net.addresses import listen
+from lbtwist.net.outgoing import Outgoing
 from lbtwist.net.profiles import MAX_KEEPALIVE, Profile, RefusedOption, setAll
-from lbtwist.net.tcp import Outgoing
 from lbtwist.registry import installed
 from lbtwist.server import Endpoint
 from lbtwist.snat import Origin

@@ -23,7 +23,7 @@ from lbtwist.rules.decisions import Deny
 from lbtwist.rules.expression import Scope
 from lbtwist.rules.values import Stage
 from lbtwist.sansio.grammar import isFieldLine
-from lbtwist.sansio.http1 import RequestReader
+from lbtwist.sansio.requesthead import RequestReader
 from lbtwist.server import Endpoint, Server
 from lbtwist.testing import fakeExchange
 

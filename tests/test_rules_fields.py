@@ -50,6 +50,22 @@ def test_fields(stage, line, left):
     assert changed(line, *GIVEN, stage=stage) == left
 
 
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("set-header X-Real-IP {src}", [(b"X_Other", b"d"), (b"X-Real-IP", b"192.0.2.1")]),
+        ("set-header X_real_IP 1", [(b"X_Other", b"d"), (b"X_real_IP", b"1")]),
+        ("del-header X-Real-IP", [(b"X_Other", b"d")]),
+        ("del-header X-*", []),
+        ("del-header X_O*", [(b"X_Real_IP", b"a"), (b"X-Real-IP", b"b"), (b"X-Real_IP", b"c")]),
+    ],
+)
+def test_aClientCannotWriteItOtherwise(line, left):
+    """Many servers take C{_} in a name for C{-}."""
+    given = (b"X_Real_IP", b"a"), (b"X-Real-IP", b"b"), (b"X-Real_IP", b"c"), (b"X_Other", b"d")
+    assert changed(line, *given) == left
+
+
 def test_namesAreSpeltAsWritten():
     assert changed("set-header X-fOO 1") == [(b"X-fOO", b"1")]
 

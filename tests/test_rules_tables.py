@@ -228,6 +228,18 @@ def test_keysOfOneConnectionAreBounded():
     assert count._counts == {}
 
 
+def test_keysOfOneTablePushOutNoneOfAnother():
+    """Or a client would be rid of what limits it."""
+    limit, other = Concurrency(), Concurrency()
+    one = exchange()
+    limit.count(one, "203.0.113.9")
+    for number in range(1000):
+        other.count(one, f"{number}")
+    assert limit._counts == {"203.0.113.9": 1}
+    ended(1, one.frontend)
+    assert limit._counts == other._counts == {}
+
+
 def test_aRehearsalIsNotCounted():
     count = Concurrency()
     one = SimpleNamespace(rehearsal=True, frontend=SimpleNamespace(leaving={}))

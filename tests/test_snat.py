@@ -10,14 +10,14 @@ import pytest
 from recorded import RecordedSocket
 from streams import Noting
 
-import lbtwist.net.tcp
+import lbtwist.net.outgoing
 from lbtwist.config.model import PoolConfig, ServerConfig, Source, TCPConfig
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.errors import Position, StartError
 from lbtwist.exchange import Connection, Exchange
 from lbtwist.net.addresses import IPV6_TRANSPARENT
+from lbtwist.net.outgoing import Outgoing
 from lbtwist.net.profiles import Profile
-from lbtwist.net.tcp import Outgoing
 from lbtwist.reuse import Reuse
 from lbtwist.sansio.headers import Fields
 from lbtwist.server import Endpoint, Server
@@ -272,7 +272,7 @@ def sockets(monkeypatch):
 
     found = Made()
     found.codes = []
-    monkeypatch.setattr(lbtwist.net.tcp, "newSocket", found)
+    monkeypatch.setattr(lbtwist.net.outgoing, "newSocket", found)
     return found
 
 

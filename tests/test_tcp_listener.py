@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
-from lbtwist.net.tcp import Listener
+from lbtwist.net.listener import Listener
 from lbtwist.testing import Pump
 
 

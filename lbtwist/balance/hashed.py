@@ -263,7 +263,7 @@ class URIHash(_Hash):
     """
     C{uri}: by the path of the request target, without the query, so that what is
     cached is cached once. The absolute form counts as the path in it, which is what
-    L{lbtwist.sansio.http1} makes of it. In C{mode = tcp} by the client's address.
+    L{lbtwist.sansio.requesthead} makes of it. In C{mode = tcp} by the client's address.
     """
 
     @attr.frozen

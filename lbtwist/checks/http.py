@@ -25,7 +25,8 @@ from lbtwist.health import Result
 from lbtwist.interfaces import IHealthCheck
 from lbtwist.options import FieldName, Kind, Pattern, Statuses, Text, Word, option
 from lbtwist.sansio.chunked import ChunkedReader
-from lbtwist.sansio.http1 import Partial, ResponseHead, ResponseReader
+from lbtwist.sansio.http1 import Partial
+from lbtwist.sansio.responsehead import ResponseHead, ResponseReader
 
 if TYPE_CHECKING:
     from lbtwist.registry import Context

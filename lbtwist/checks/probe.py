@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from lbtwist.errors import BalancerError
 from lbtwist.health import Result
 from lbtwist.net.handshake import HandshakeFailed
-from lbtwist.net.tcp import Outgoing
+from lbtwist.net.outgoing import Outgoing
 from lbtwist.outbound import outgoing
 
 if TYPE_CHECKING:

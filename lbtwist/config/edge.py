@@ -275,7 +275,8 @@ def checkConnect(
             )
     elif "connect_allow" in own:
         scope.within("connect-allow").error(
-            own["connect_allow"], "says nothing without connect = terminate; write it or remove this"
+            own["connect_allow"],
+            "says nothing without connect = terminate; write it or remove this",
         )
 
 

@@ -1,6 +1,6 @@
 """
 Sections to a L{Config}: how sections fit together. What there is to write in them is
-L{lbtwist.config.sections}.
+L{lbtwist.config.sections}, and how one of them is read L{lbtwist.config.said}.
 
 Every error is found in one go; none hides another. Nothing is opened but the
 files themselves and those that rules name, no name is resolved, and no part is made but
@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
-
-import attr
 
 from lbtwist.config.doubts import doubtful, ends
 from lbtwist.config.edge import (
@@ -37,30 +34,22 @@ from lbtwist.config.model import (
     TLSConfig,
 )
 from lbtwist.config.ruled import Rules, linesOf, refuseRules
-from lbtwist.config.rules import POOL_STAGES, STAGES, RuleLists, namesIn
+from lbtwist.config.rules import POOL_STAGES, STAGES, RuleLists
+from lbtwist.config.said import Reading, Said
 from lbtwist.config.sections import (
     HTTP_ONLY,
     IN_TCP,
-    KINDS,
-    LISTED,
     MERGED,
     NAME,
-    NAMED,
-    NOT_IN_DEFAULTS,
-    PREFERRED,
-    READERS,
-    REFERRING,
     SERVER,
     SERVERS,
-    USERS,
     USUAL,
-    fieldOf,
     writtenOf,
 )
-from lbtwist.config.values import itemsOf, readBalance
+from lbtwist.config.values import readBalance
 from lbtwist.errors import ConfigError, Position, Problem
 from lbtwist.interfaces import IBalancer
-from lbtwist.options import Name, suggestion
+from lbtwist.options import suggestion
 from lbtwist.registry import Registry
 
 
@@ -105,59 +94,39 @@ def _configured(document: Document, registry: Registry) -> tuple[Config, list[Pr
     return config, problems
 
 
-@attr.define
-class _Said:
-    """
-    What one section says to one class.
-
-    @ivar values: by the names of fields; those of servers in C{server}.
-    @ivar places: where each value starts.
-    """
-
-    values: dict[str, Any] = attr.field(factory=dict)
-    places: dict[str, Position] = attr.field(factory=dict)
-
-    def bad(self) -> set[str]:
-        """@return: the fields whose values were not acceptable."""
-        return self.places.keys() - self.values.keys()
-
-
 class _Loading:
     """Makes one L{Config} of sections, and collects problems."""
 
     def __init__(self, registry: Registry, problems: list[Problem]) -> None:
         self._registry = registry
         self._problems = problems
-        self._seen: dict[tuple[str, str], Position] = {}
-        self._defaults = {FrontendConfig: _Said(), PoolConfig: _Said()}
+        self._reading = Reading(registry, problems)
+        self._defaults = {FrontendConfig: Said(), PoolConfig: Said()}
         self._log: Any = ()
         self._settings = GlobalConfig()
         self._frontends: dict[str, FrontendConfig] = {}
         self._pools: dict[str, PoolConfig] = {}
         self._tls: dict[str, TLSConfig] = {}
         self._tcp: dict[str, TCPConfig] = {}
-        # What there is to refer to, and whether anybody has.
-        self._referred: dict[str, dict[str, bool]] = {"tls": {}, "tcp": {}, "rules": {}}
         self._rules = Rules(registry)
         self._bound: Bound = {}
 
     def config(self, sections: list[Section]) -> Config:
-        known = [section for section in map(self._section, sections) if section is not None]
-        for section, _ in known:
-            if section.kind in self._referred and section.name:
-                self._referred[section.kind][section.name] = False
+        reading = self._reading
+        known = reading.known(sections)
         # [global] and [defaults] hold wherever they stand.
         for section, scope in known:
             if section.kind == "global":
                 self._global(section, scope)
             elif section.kind == "defaults":
-                self._defaults.update(self._read(section, scope))
+                self._defaults.update(reading.read(section, scope))
             elif section.kind == "tls":
                 self._tlsSection(section, scope)
             elif section.kind == "tcp":
                 self._tcpSection(section, scope)
             elif section.kind == "rules":
-                self._rules.addSection(section.name, self._read(section, scope)[RuleLists].values)
+                said = reading.read(section, scope)[RuleLists]
+                self._rules.addSection(section.name, said.values)
             elif section.kind == "conditions":
                 self._rules.addConditions(section, scope)
         pooled = [self._pool(*found) for found in known if found[0].kind == "pool"]
@@ -172,132 +141,24 @@ class _Loading:
             if pool.name not in used:
                 scope.warn(pool.where, "is used by no frontend")
         self._rules.warnOfUnused(Scope("[conditions]", self._problems))
-        for section, scope in known:
-            # One that is there twice is told of once.
-            if self._referred.get(section.kind, {}).pop(section.name, True) is False:
-                scope.warn(section.where, f"is used by no {USERS[section.kind]}")
+        reading.warnOfUnused(known)
         return Config(self._settings, self._frontends, self._pools, self._tls, self._tcp,
                       self._rules.conditions)  # fmt: skip
 
-    def _section(self, section: Section) -> tuple[Section, Scope] | None:
-        """@return: the section under its preferred kind; L{None} if there is no such kind."""
-        scope = Scope(str(section), self._problems)
-        kind = self._preferred(section.kind, section.where, scope)
-        if kind not in KINDS:
-            scope.error(section.where, f"unknown section {kind!r}{suggestion(kind, KINDS)}")
-            return None
-        if kind in NAMED:
-            if not section.name:
-                scope.error(section.where, f"needs a name: [{section.kind} NAME]")
-            else:
-                self._checkedName(section, scope)
-        elif section.name:
-            scope.error(section.where, f"takes no name: write [{kind}]")
-        first = self._seen.setdefault((kind, section.name), section.where)
-        if first is not section.where:
-            scope.error(section.where, f"is there twice, first at {first}")
-        return attr.evolve(section, kind=kind), scope
-
-    def _checkedName(self, section: Section, scope: Scope) -> None:
-        try:
-            Name().parse(section.name)
-        except ValueError as error:
-            scope.error(section.where, str(error))
-
-    def _preferred(self, word: str, where: Position, scope: Scope) -> str:
-        if word not in PREFERRED:
-            return word
-        scope.warn(where, f"the preferred word for {word!r} is {PREFERRED[word]!r}")
-        return PREFERRED[word]
-
-    def _read(self, section: Section, scope: Scope) -> dict[type[Any], _Said]:
-        """@return: what the section says to each class of its kind."""
-        classes = KINDS[section.kind]
-        said = {cls: _Said() for cls in classes}
-        seen: dict[tuple[str, str], Position] = {}
-        for option in section.options:
-            word = option.word
-            if section.kind == "pool":
-                word = self._preferred(word, option.where, scope)
-            owners = [cls for cls in classes if word in READERS[cls]]
-            if section.kind == "defaults" and word in NOT_IN_DEFAULTS:
-                scope.error(option.where, f"{word} has no place in [defaults]")
-                continue
-            if not owners or (option.name and word not in LISTED):
-                self._unknown(section, option, scope)
-                continue
-            written = f"{word} {option.name}" if option.name else word
-            first = seen.setdefault((word, option.name), option.where)
-            if first is not option.where:
-                scope.error(option.where, f"{written}: is there twice, first at {first}")
-            self._refer(word, option, scope.within(written))
-            for cls in owners:
-                value = READERS[cls][word](option, scope.within(written), self._registry)
-                name = fieldOf(word)
-                words = option.words
-                said[cls].places[name] = words[0].where if words else option.where
-                if value is BAD and len(owners) > 1:
-                    break
-                if word in LISTED:
-                    said[cls].values.setdefault(name, []).append(value)
-                elif name in MERGED and value is not BAD:
-                    said[cls].values.setdefault(name, {}).update(value)
-                elif value is not BAD:
-                    said[cls].values[name] = value
-        return said
-
-    def _refer(self, word: str, option: Option, scope: Scope) -> None:
-        """Find the sections that an option names."""
-        named = [(scope, word, found) for found in option.words if word in self._referred]
-        if word == "rules":
-            named = [(scope, word, found) for found in namesIn(option)]
-        words = chain.from_iterable(itemsOf(option)) if word == "bind" else option.words
-        for pair in (found.pair for found in words):
-            if pair is not None and pair[0] in REFERRING.get(word, ()):
-                named.append((scope.within(pair[0]), *pair))
-        for within, kind, found in named:
-            known = self._referred[kind]
-            if found.text in known:
-                known[found.text] = True
-            elif Name.good(found.text):
-                hint = suggestion(found.text, known)
-                within.error(found.where, f"there is no [{kind} {found.text}]{hint}")
-
-    def _unknown(self, section: Section, option: Option, scope: Scope) -> None:
-        written = f"{option.word} {option.name}" if option.name else option.word
-        # HAProxy writes "timeout connect".
-        word = f"{option.word}-{option.name}" if option.name else option.word
-        known = {word for cls in KINDS[section.kind] for word in READERS[cls]}
-        if section.kind == "defaults":
-            known -= NOT_IN_DEFAULTS
-        elsewhere = [
-            f"[{kind} NAME]" if kind in NAMED else f"[{kind}]"
-            for kind, classes in KINDS.items()
-            if any(word in READERS[cls] for cls in classes)
-            and not (kind == "defaults" and word in NOT_IN_DEFAULTS)
-        ]
-        if word == "include":
-            hint = "; it stands at the top of a file, before any [SECTION]"
-        elif elsewhere and word not in known:
-            hint = f"; {word} stands in {' or '.join(elsewhere)}"
-        else:
-            hint = suggestion(written, known)
-        scope.error(option.where, f"unknown option {written!r}{hint}")
-
     def _global(self, section: Section, scope: Scope) -> None:
-        values = self._read(section, scope)[GlobalConfig].values
+        values = self._reading.read(section, scope)[GlobalConfig].values
         self._log = values.pop("log", self._log)
         self._settings = GlobalConfig(**values, where=section.where)
 
     def _tlsSection(self, section: Section, scope: Scope) -> None:
-        said = self._read(section, scope)[TLSConfig]
+        said = self._reading.read(section, scope)[TLSConfig]
         names = tuple(one for one in said.values.pop(NAME, ()) if one is not BAD)
         config = TLSConfig(section.name, names, **said.values, where=section.where)
         checkTLS(config, said.places, said.bad(), scope)
         self._tls.setdefault(section.name, config)
 
     def _tcpSection(self, section: Section, scope: Scope) -> None:
-        said = self._read(section, scope)[TCPConfig]
+        said = self._reading.read(section, scope)[TCPConfig]
         config = TCPConfig(section.name, **said.values, where=section.where)
         if "keepalive" not in said.bad():
             checkTCP(config, said.places, scope)
@@ -307,7 +168,7 @@ class _Loading:
         self, section: Section, scope: Scope
     ) -> tuple[PoolConfig, Scope, dict[str, list[Any]]]:
         """@return: the pool, and its rules."""
-        said = self._read(section, scope)[PoolConfig]
+        said = self._reading.read(section, scope)[PoolConfig]
         lists = self._rules.taken(said.values)
         values = {**self._defaults[PoolConfig].values, **said.values}
         servers = values.pop(SERVER, None)
@@ -396,7 +257,7 @@ class _Loading:
 
     def _frontend(self, section: Section, scope: Scope) -> set[str]:
         """@return: the names of the pools that it uses."""
-        said = self._read(section, scope)[FrontendConfig]
+        said = self._reading.read(section, scope)[FrontendConfig]
         lists = self._rules.taken(said.values)
         inherited = self._defaults[FrontendConfig]
         values = {"log": self._log, **inherited.values, **said.values}

@@ -11,9 +11,10 @@ import attr
 
 from lbtwist.config.fill import BAD, Scope, relative
 from lbtwist.config.ini import SYNTAX, Line, Option, Word
-from lbtwist.logformat import LogFormat, closing
+from lbtwist.logformat import LogFormat
 from lbtwist.registry import Registry
 from lbtwist.rules.expression import ExpressionError
+from lbtwist.rules.template import closing
 from lbtwist.sansio.errorfile import LARGEST, SILENCE, ErrorFile, errorFile
 
 

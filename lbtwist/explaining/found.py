@@ -29,7 +29,8 @@ from lbtwist.rules.decisions import (
 )
 from lbtwist.rules.rulebook import Rule, Step
 from lbtwist.rules.tracing import Part
-from lbtwist.sansio.http1 import RequestHead, ResponseHead
+from lbtwist.sansio.requesthead import RequestHead
+from lbtwist.sansio.responsehead import ResponseHead
 from lbtwist.server import Server
 from lbtwist.tunnel import Timeouts
 

@@ -23,8 +23,10 @@ from lbtwist.exchange import Connection, Exchange, Rehearsal, TLSInfo
 from lbtwist.explaining import entrance, found
 from lbtwist.explaining.asked import Asked
 from lbtwist.explaining.explanation import Action, Explanation, asPlain
-from lbtwist.http.front import HTTPFront, Shared, secureLocation
+from lbtwist.http.answering import secureLocation
+from lbtwist.http.front import HTTPFront
 from lbtwist.http.relay import framing
+from lbtwist.http.shared import Shared
 from lbtwist.http.terminating import parted
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import (
@@ -38,7 +40,7 @@ from lbtwist.rules.decisions import (
     UseServer,
 )
 from lbtwist.rules.rulebook import Rulebook, Step
-from lbtwist.sansio.http1 import RequestHead
+from lbtwist.sansio.requesthead import RequestHead
 from lbtwist.server import Endpoint
 
 if TYPE_CHECKING:
@@ -154,8 +156,8 @@ class _Rehearsing:
             raise _closed(str(refused)) from None
         header = asked.proxied if read else None
         if header is not None and header.source is not None:
-            header = attr.evolve(header, destination=header.destination or local)
-            client, local = header.source, header.destination
+            client, local = header.source, header.destination or local
+            header = attr.evolve(header, destination=local)
         now = self._balancer.deadlines.seconds()
         return Connection(0, client, local, now, trusted, self._tls(), header)
 

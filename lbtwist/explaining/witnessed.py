@@ -6,6 +6,7 @@ while it happens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Any
 
 import attr
@@ -180,8 +181,7 @@ class Witnessed:
     def underWay(self) -> Explanation:
         """@return: what is known of an exchange that has not ended."""
         text = f"has not ended, it is at stage {self._exchange.stage}"
-        self.said.action = self._action("under way", text)
-        return self.said
+        return Explanation(deepcopy(self.said.steps), self._action("under way", text))
 
     def _ended(self) -> Action:
         exchange = self._exchange

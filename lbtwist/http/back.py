@@ -13,12 +13,15 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lbtwist.deadlines import Deadlines, Timed
+from lbtwist.deadlines import Deadlines
 from lbtwist.errors import BadResponse, MessageError
 from lbtwist.exchange import Exchange
+from lbtwist.http.flow import Flowing
 from lbtwist.pool import Pool
 from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
-from lbtwist.sansio.http1 import Partial, RequestHead, ResponseHead, ResponseReader
+from lbtwist.sansio.http1 import Partial
+from lbtwist.sansio.requesthead import RequestHead
+from lbtwist.sansio.responsehead import ResponseHead, ResponseReader
 from lbtwist.server import Endpoint, Server
 
 _UNTIL_CLOSE = -1
@@ -74,7 +77,7 @@ class Answered(Protocol):
 
 
 @implementer(IHalfCloseableProtocol)
-class HTTPBack(Timed):
+class HTTPBack(Flowing):
     """
     One connection to a server.
 
@@ -86,9 +89,8 @@ class HTTPBack(Timed):
 
     __slots__ = (
         "_absolute", "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_kept",
-        "_left", "_method", "_partial", "_pool", "_progress", "_reader", "_reading", "_seconds",
-        "_sending", "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay",
-        "transport", "uses",
+        "_left", "_method", "_partial", "_pool", "_reader", "_reading", "_seconds", "_sending",
+        "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay", "uses",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +109,7 @@ class HTTPBack(Timed):
         self._reader = reader
         self._timeout = self._usual = pool.config.timeout_server
         self._absolute = pool.config.absolute_uri
-        self.transport: Any = None
+        self.transport = None
         self.relay: Any = None
         self.uses = 0
         self.doubtful = False
@@ -252,25 +254,12 @@ class HTTPBack(Timed):
         self.relay = None
         self.transport.abortConnection()
 
-    # back-pressure: L{lbtwist.http.relay.Flow}
-
-    def stall(self) -> None:
-        """Read no more for now."""
-        self.expires = 0.0
-        self.transport.pauseProducing()
+    # back-pressure
 
     def goOn(self) -> None:
         """Read again."""
         self._arm()
         self.transport.resumeProducing()
-
-    def blocked(self) -> None:
-        """The server does not take what is sent."""
-        self._arm()
-
-    def unblocked(self) -> None:
-        """It does again."""
-        self.expires = 0.0
 
     # the response
 

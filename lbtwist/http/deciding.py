@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,6 +19,7 @@ from lbtwist.http.relay import Relay
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Answer, Deny, Refuse, Tunnel, UsePool, UseServer
 from lbtwist.rules.rulebook import Record, Rule, Rulebook, Step, called
+from lbtwist.sansio.chunked import without
 
 _log = Logger()
 
@@ -58,6 +59,11 @@ def told(witness: Witness, exchange: Exchange, stage: str, ours: bool) -> Record
     if ours:
         return partial(witness.asked, stage, f"frontend {exchange.frontend.name}")
     return partial(witness.asked, stage, f"pool {exchange.pool.name}")
+
+
+def _names(*books: Rulebook | None) -> frozenset[bytes]:
+    rules = [rule for book in books if book is not None for rule in book.rules]
+    return frozenset(name for rule in rules for name in rule.names)
 
 
 class Tarpit(Timed):
@@ -103,6 +109,9 @@ class Deciding:
         self._response = response
         self._pools = pools
         self._deadlines = deadlines
+        ofPools = [pool.rules for pool in pools.values()]
+        self._requestNames = _names(request, *(rules.request for rules in ofPools))
+        self._responseNames = _names(response, *(rules.response for rules in ofPools))
 
     def begin(self, relay: Relay, usual: Pool | None) -> None:
         """
@@ -151,6 +160,17 @@ class Deciding:
                     return False
         exchange.rule = decided
         return True
+
+    def requestTrailers(self, trailers: bytes) -> bytes:
+        """
+        @return: what is passed on of them: none of what rules write or remove, since a
+            server may take trailers for fields.
+        """
+        return without(trailers, self._requestNames)
+
+    def responseTrailers(self, trailers: bytes) -> bytes:
+        """The same for a response."""
+        return without(trailers, self._responseNames)
 
     # asking
 
@@ -258,10 +278,13 @@ class Deciding:
                 self._decided(relay, book, decision, pool, before)
 
         def failed(failure: Failure) -> None:
-            if relay.waitsFor is deferred:
-                relay.waitsFor = None
-                rule = called(relay.exchange.rule)
-                _log.failure("{rule} has failed", failure=failure, rule=rule)
+            if relay.waitsFor is not deferred and failure.check(CancelledError):
+                # It is not waited for any more.
+                return
+            relay.waitsFor = None
+            rule = called(relay.exchange.rule)
+            _log.failure("{rule} has failed", failure=failure, rule=rule)
+            if not relay.exchange.cause:
                 relay.answer(Cause.INTERNAL, 500)
 
         deferred.addCallback(decided)

@@ -3,70 +3,30 @@ One exchange between a client and a server.
 
 Passes heads, data and ends from L{lbtwist.http.front} to L{lbtwist.http.back} and
 back, holds the reader when the writer cannot follow, and says how the exchange
-ended. Whatever happens, C{_finish} is called once.
+ended. Whatever happens, C{_finish} is called once. Not here: what is passed on without
+being read (L{lbtwist.http.unread}).
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lbtwist.exchange import Cause, Exchange, Stage
 from lbtwist.http.back import HTTPBack
-from lbtwist.net.splice import LEAST, Splice, spliceable
+from lbtwist.http.flow import Flow, Last
+from lbtwist.http.unread import Unread
+from lbtwist.net.splice import LEAST
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Answer
-from lbtwist.rules.decisions import Tunnel as Decided
 from lbtwist.rules.reading import wantsWebSocket
-from lbtwist.sansio.http1 import RequestHead, ResponseHead
+from lbtwist.sansio.requesthead import RequestHead
+from lbtwist.sansio.responsehead import ResponseHead
 from lbtwist.server import Server
-from lbtwist.tunnel import Side, Timeouts, Tunnel
-from lbtwist.watching import WatchedSide
+from lbtwist.tunnel import Side
 
 if TYPE_CHECKING:
+    from lbtwist.http.deciding import Deciding
     from lbtwist.http.front import HTTPFront
-
-
-class Flow:
-    """
-    Back-pressure from one side to the other: registered as the producer of the
-    side that writes, it holds the side that reads.
-    """
-
-    __slots__ = ("_reader", "_writer")
-
-    def __init__(self, reader: Any, writer: Any) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def pauseProducing(self) -> None:
-        self._reader.stall()
-        self._writer.blocked()
-
-    def resumeProducing(self) -> None:
-        self._writer.unblocked()
-        self._reader.goOn()
-
-    def stopProducing(self) -> None:
-        """The writer's connection is lost; its protocol is told so itself."""
-
-
-class Last:
-    """The producer of a client's transport that takes its last bytes."""
-
-    __slots__ = ("_relay",)
-
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
-
-    def pauseProducing(self) -> None:
-        """Nothing is produced."""
-
-    def resumeProducing(self) -> None:
-        self._relay.drained()
-
-    def stopProducing(self) -> None:
-        """The client's connection is lost; the front is told so itself."""
 
 
 def framing(head: RequestHead) -> bytes:
@@ -79,14 +39,11 @@ def framing(head: RequestHead) -> bytes:
     return lines
 
 
-class Relay:
+class Relay(Unread):
     """
     One exchange under way.
 
-    @ivar back: the connection to the server, once it stands and until the
-        response has ended.
     @ivar place: where the exchange waits for a server; see L{lbtwist.pool}.
-    @ivar tunnel: the L{lbtwist.rules.decisions.Tunnel} that a rule wants, or L{None}.
     @ivar waitsFor: what is waited for before there is a pool; has C{cancel}.
     @ivar witness: is told what becomes of it; see L{lbtwist.http.deciding.Witness}.
     @ivar pooled: whether it goes to a pool, and so the pools' rules are asked.
@@ -94,10 +51,7 @@ class Relay:
 
     pooled = True
 
-    __slots__ = (
-        "_data", "_end", "_front", "_head", "_more", "_pool", "_sent", "_splices", "_started",
-        "_trailers", "back", "exchange", "place", "tunnel", "waitsFor", "witness",
-    )  # fmt: skip
+    __slots__ = ("_end", "_started", "_trailers", "place", "waitsFor", "witness")
 
     def __init__(
         self, front: HTTPFront, exchange: Exchange, head: RequestHead, data: bytes, end: bool,
@@ -116,21 +70,13 @@ class Relay:
         self._more = b""
         self._started = False
         self._sent = 0
-        self._splices: list[Splice] = []
-        self._pool: Any = None
-        self.back: HTTPBack | None = None
+        self._splices = []
+        self._pool = None
+        self.back = None
         self.place: Any = None
-        self.tunnel: Any = None
+        self.tunnel = None
         self.waitsFor: Any = None
         self.witness: Any = None
-
-    def becomeTunnel(self, tunnel: Decided) -> None:
-        """
-        What the client sends from now on is not read any more, but kept until there is
-        a server.
-        """
-        self.tunnel = tunnel
-        self._front.unblocked()
 
     def proceed(self, pool: Pool | None) -> None:
         """
@@ -138,21 +84,20 @@ class Relay:
 
         @param pool: where the exchange goes.
         """
-        self.exchange.pool = self._pool = pool
+        exchange = self.exchange
+        exchange.pool = self._pool = pool
         if pool is None:
-            self.exchange.reason = "no pool"
+            exchange.reason = "no pool"
             self.answer(Cause.SERVER, 503)
-        else:
-            self._start(self._front.linesFor(self.exchange, self._head))
-
-    def _start(self, more: bytes) -> None:
-        """
-        @param more: lines to add to the request's head.
-        """
-        self._more = more = more + framing(self._head)
+            return
+        head = self._head
+        more = self._front.linesFor(exchange, head)
+        if head.chunked or head.upgrade:
+            more += framing(head)
+        self._more = more
         if self.witness is not None:
-            self.witness.departs(self.exchange, self._pool, more)
-        self._pool.connect(self)
+            self.witness.departs(exchange, pool, more)
+        pool.connect(self)
 
     # from the pool: L{lbtwist.pool.Waiting}
 
@@ -194,43 +139,6 @@ class Relay:
         transport.registerProducer(Flow(self._front, protocol), True)
         if not transport.producerPaused:
             self._front.goOn()
-
-    def _passThrough(self, server: Side) -> None:
-        """Send the head, and from then on whatever comes, unread."""
-        exchange = self.exchange
-        exchange.stage = Stage.DATA
-        exchange.passthrough = self.tunnel.reason
-        early = self._front.surrender(self._data)
-        exchange.bytesIn = self._head.size
-        absolute = self._pool.config.absolute_uri
-        server.transport.write(self._head.encode(self._more, absolute))
-        self._joined(self.clientSide(), server).start(early, b"")
-
-    def serverSide(self) -> Side:
-        """@return: what a tunnel's connection to a server is met with."""
-        watcher = None if self.tunnel is None else self.tunnel.watcher
-        if watcher is None:
-            return Side()
-        return WatchedSide(watcher, "server", self._front.shared.deadlines)
-
-    def clientSide(self) -> Side:
-        """@return: the client's side of a tunnel."""
-        front = self._front
-        watcher = None if self.tunnel is None else self.tunnel.watcher
-        if watcher is None:
-            return Side(front.transport)
-        return WatchedSide(
-            watcher, "client", front.shared.deadlines, front.transport, front.resume
-        )
-
-    def _joined(self, client: Side, server: Side) -> Tunnel:
-        front = self._front
-        return Tunnel(
-            self.exchange, client, server, front.shared.deadlines, self._timeouts(), front.ended
-        )
-
-    def _timeouts(self) -> Timeouts:
-        return self._front.shared.tunnelTimeouts(self._pool.config, self.exchange.settings)
 
     def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
         self.exchange.stage = stage
@@ -302,8 +210,11 @@ class Relay:
         front = self._front
         if end:
             self.back = None
-        if not self._responded(front):
-            return
+        deciding = front.shared.deciding
+        if deciding is not None:
+            if not self._responded(deciding):
+                return
+            trailers = deciding.responseTrailers(trailers)
         exchange.stage = Stage.DATA
         self._started = True
         if end:
@@ -319,14 +230,13 @@ class Relay:
         if self.back is back and back.left >= LEAST:
             self._spliceResponse(back)
 
-    def _responded(self, front: HTTPFront) -> bool:
+    def _responded(self, deciding: Deciding) -> bool:
         """
         Have the rules change the head of the response.
 
         @return: whether it can be sent.
         """
-        deciding = front.shared.deciding
-        if deciding is None or deciding.respond(self):
+        if deciding.respond(self):
             return True
         self.exchange.reason = "a rule has failed"
         self.answer(Cause.INTERNAL, 500)
@@ -343,6 +253,9 @@ class Relay:
         front = self._front
         # The server's connection is its own again: nothing holds it any more.
         front.transport.unregisterProducer()
+        deciding = front.shared.deciding
+        if trailers and deciding is not None:
+            trailers = deciding.responseTrailers(trailers)
         front.sendEnd(self.exchange, data, trailers)
         self._sentAll()
 
@@ -355,7 +268,8 @@ class Relay:
         exchange.response = head
         exchange.status = head.status
         front = self._front
-        if not self._responded(front):
+        deciding = front.shared.deciding
+        if deciding is not None and not self._responded(deciding):
             back.abandon()
             return
         exchange.stage = Stage.DATA
@@ -397,48 +311,6 @@ class Relay:
     def abortSession(self, cause: str) -> None:
         """End it: the server was marked down, or an administrator said so."""
         self.answer(cause, 503)
-
-    # long bodies of a known length, through the kernel
-
-    def _spliceRequest(self, back: HTTPBack) -> None:
-        front = self._front
-        source, sink = front.transport, back.transport
-        if not spliceable(source, sink):
-            return
-
-        def moved(size: int) -> None:
-            self._sent += size
-            self.exchange.bytesIn += size
-            front.passed(size)
-
-        def done() -> None:
-            self._splices.remove(splice)
-            front.passedAll()
-            self.requestEnd(b"")
-
-        # Without descriptors for a pipe the bytes go on as they do.
-        with suppress(OSError):
-            splice = Splice(source, sink, Flow(front, back), moved, front.left, done)
-            self._splices.append(splice)
-
-    def _spliceResponse(self, back: HTTPBack) -> None:
-        front = self._front
-        source, sink = back.transport, front.transport
-        if not spliceable(source, sink):
-            return
-
-        def moved(size: int) -> None:
-            self.exchange.bytesOut += size
-            back.passed(size)
-
-        def done() -> None:
-            self._splices.remove(splice)
-            back.passedAll()
-            self.responseEnd(b"", b"")
-
-        with suppress(OSError):
-            splice = Splice(source, sink, Flow(back, front), moved, back.left, done)
-            self._splices.append(splice)
 
     # ending
 

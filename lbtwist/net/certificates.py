@@ -33,6 +33,7 @@ from lbtwist.net.policies import (
     VERIFY,
     Terms,
     atLeast,
+    setCertificate,
     setGroups,
     setOrder,
     setVersions,
@@ -237,16 +238,7 @@ class _Loaded:
         )  # fmt: skip
         setOrder(context, terms)
         setGroups(context, terms)
-        try:
-            context.use_certificate(certificate.certificate)
-        except SSL.Error:
-            raise StartError(
-                f"{certificate.path}: OpenSSL refuses this certificate, most often because of"
-                " a key that is too short; RSA keys want 2048 bits"
-            ) from None
-        for one in certificate.chain:
-            context.add_extra_chain_cert(one)
-        context.use_privatekey(certificate.key)
+        setCertificate(context, certificate)
         context.check_privatekey()
         self._setSessions(context, terms, certificate)
         self._setVerification(context, terms)

@@ -23,7 +23,7 @@ from lbtwist.config.model import ServerConfig
 from lbtwist.errors import Problem, StartError
 from lbtwist.net.handshake import HandshakeFailed, verifyResult, verifyWords
 from lbtwist.net.pem import Files, loadCertificates
-from lbtwist.net.policies import LEGACY, OLD, checkRange, setVersions
+from lbtwist.net.policies import LEGACY, OLD, checkRange, setCertificate, setVersions
 
 
 class ClientTLS:
@@ -80,16 +80,7 @@ class ClientTLS:
         notAfter = {}
         if server.certificate:
             own = loadCertificates(files, server.certificate, server.key, None)[0]
-            try:
-                context.use_certificate(own.certificate)
-            except SSL.Error:
-                raise StartError(
-                    f"{own.path}: OpenSSL refuses this certificate, most often because of a"
-                    " key that is too short; RSA keys want 2048 bits"
-                ) from None
-            for one in own.chain:
-                context.add_extra_chain_cert(one)
-            context.use_privatekey(own.key)
+            setCertificate(context, own)
             notAfter[own.path] = own.certificate.not_valid_after_utc
         if self._ids:
             context.set_verify(SSL.VERIFY_PEER, self._verified)

@@ -1,6 +1,7 @@
 """
 Versions, ciphers and verification: Mozilla's lists, what a section and its names ask for,
-and how a context is told. Not here: certificates.
+and how a context is told. Not here: what is in certificates (L{lbtwist.net.pem}), and
+which of them a client gets (L{lbtwist.net.certificates}).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from OpenSSL import SSL
 from lbtwist.config.edge import FLOOR
 from lbtwist.config.model import TLSConfig, TLSName
 from lbtwist.errors import StartError
+from lbtwist.net.pem import Certificate
 
 VERSIONS = {
     "TLSv1.0": SSL.TLS1_VERSION,
@@ -130,6 +132,23 @@ def setGroups(context: SSL.Context, terms: Terms) -> None:
             return
         lib.ERR_clear_error()
     raise StartError(f"OpenSSL knows none of the groups {_GROUPS[-1].decode()}")
+
+
+def setCertificate(context: SSL.Context, certificate: Certificate) -> None:
+    """
+    @param certificate: what the peer is shown, with its chain and key.
+    @raise StartError: if OpenSSL does not want it.
+    """
+    try:
+        context.use_certificate(certificate.certificate)
+    except SSL.Error:
+        raise StartError(
+            f"{certificate.path}: OpenSSL refuses this certificate, most often because of"
+            " a key that is too short; RSA keys want 2048 bits"
+        ) from None
+    for one in certificate.chain:
+        context.add_extra_chain_cert(one)
+    context.use_privatekey(certificate.key)
 
 
 def setVersions(

@@ -8,8 +8,9 @@ with nothing left to send closes it there and then, and C{connectionLost} is
 called before C{loseConnection} returns.
 
 They are ITransports, IConsumers, IPushProducers and IHalfCloseableDescriptors like
-Twisted's, and work on every reactor that watches file descriptors. Not here: TLS,
-and which address belongs to which option (L{lbtwist.net.addresses}).
+Twisted's, and work on every reactor that watches file descriptors. Not here: how a
+connection comes to be (L{lbtwist.net.listener}, L{lbtwist.net.outgoing}), TLS, and
+which address belongs to which option (L{lbtwist.net.addresses}).
 """
 
 from __future__ import annotations
@@ -18,25 +19,11 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from errno import (
-    EADDRINUSE,
-    EADDRNOTAVAIL,
-    EALREADY,
-    ECONNABORTED,
-    EINPROGRESS,
-    EINVAL,
-    EISCONN,
-    EPIPE,
-)
+from errno import EPIPE
 from typing import Any
 
-from twisted.internet import abstract, address, error, main, tcp
-from twisted.internet.interfaces import IListeningPort
-from twisted.logger import Logger
+from twisted.internet import address, error, main, tcp
 from twisted.python.failure import Failure
-from zope.interface import implementer
-
-from lbtwist.server import Endpoint
 
 READ_SIZE = 65536
 """The most bytes one read takes."""
@@ -395,257 +382,18 @@ class Accepted(Transport):
         self.client = client
 
     def getPeer(self) -> Any:
-        return _twistedAddress(self.socket.family, self.client)
+        return twistedAddress(self.socket.family, self.client)
 
     def getHost(self) -> Any:
-        return _twistedAddress(self.socket.family, self.socket.getsockname())
+        return twistedAddress(self.socket.family, self.socket.getsockname())
 
 
-def _twistedAddress(family: int, name: Any) -> Any:
+def twistedAddress(family: int, name: Any) -> Any:
+    """
+    @param name: a socket's address.
+    @return: the same as Twisted's interfaces tell it.
+    """
     if family == socket.AF_UNIX:
         return address.UNIXAddress(name or None)
     kind = address.IPv6Address if family == socket.AF_INET6 else address.IPv4Address
     return kind("TCP", *name)
-
-
-class Outgoing(Transport):
-    """
-    A connection that is being made to a server.
-
-    Its protocol gets C{makeConnection} when it stands, or C{connectFailed} with
-    an L{OSError}, never both, and never from inside L{connect}.
-
-    @ivar prepare: called with the socket before it connects; may set options and bind
-        it, and raise L{OSError}. When no port is left for what it did, it is called
-        again with a new socket, until it raises.
-    @ivar preface: called with the socket once it has connected: what comes before
-        everything else, and leaves together with what the protocol writes first.
-    """
-
-    prepare: Callable[[socket.socket], object] | None = None
-    preface: Callable[[socket.socket], bytes] | None = None
-
-    def __init__(self, endpoint: Endpoint, protocol: Any, reactor: Any) -> None:
-        self.endpoint = endpoint
-        self._coming = protocol
-        self._early: Any = None
-        super().__init__(_outgoingSocket(endpoint.family), reactor)
-
-    def connect(self) -> None:
-        """Begin to connect."""
-        try:
-            if self.prepare is not None:
-                code = self._connectPrepared(self.prepare)
-            else:
-                code = self.socket.connect_ex(self.endpoint.address)
-        except OSError as failed:
-            if failed.strerror and self.prepare is not None:
-                self._early = self.reactor.callLater(0, self._failed, failed)
-                return
-            code = failed.errno or EINVAL
-        if code in (0, EISCONN, EINPROGRESS):
-            self.doWrite = self._connected  # type: ignore[method-assign]
-            self.reactor.addWriter(self)
-        else:
-            self._early = self.reactor.callLater(0, self._failed, OSError(code, os.strerror(code)))
-
-    def _connectPrepared(self, prepare: Callable[[socket.socket], object]) -> int:
-        while True:
-            prepare(self.socket)
-            code = self.socket.connect_ex(self.endpoint.address)
-            if code not in (EADDRNOTAVAIL, EADDRINUSE):
-                # It may know of the exchange, which ends before the connection does.
-                self.prepare = None
-                return code
-            # A socket that was bound to a port cannot be bound to another.
-            other = _outgoingSocket(self.endpoint.family)
-            self.socket.close()
-            Transport.__init__(self, other, self.reactor)
-
-    def doRead(self) -> Any:
-        # A failed connect may be reported as readable by some reactors.
-        return self._connected() if not self.connected else super().doRead()
-
-    def _connected(self) -> None:
-        # An event may be an old one, of another socket with this number: only the
-        # kernel knows whether this one is connected.
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        code = code or self.socket.connect_ex(self.endpoint.address)
-        if code in (EALREADY, EINPROGRESS):
-            return
-        if code not in (0, EISCONN):
-            self._failed(OSError(code, os.strerror(code)))
-            return
-        del self.doWrite
-        self._established()
-
-    def _established(self) -> None:
-        """The socket has connected."""
-        protocol, self._coming = self._coming, None
-        preface, self.preface = self.preface, None
-        if preface is None:
-            self.startProtocol(protocol)
-        else:
-            # It waits: the first write joins it, and both are sent as one.
-            first = preface(self.socket)
-            self._waiting = [first]
-            self._unsent = len(first)
-            self.connected = 1
-            self.protocol = protocol
-            self.startReading()
-            protocol.makeConnection(self)
-        if self._waiting is None and not self.disconnected:
-            self.reactor.removeWriter(self)
-
-    def _failed(self, failed: OSError) -> None:
-        self._early = None
-        protocol = self._giveUp()
-        if protocol is not None:
-            protocol.connectFailed(failed)
-
-    def _giveUp(self) -> Any:
-        protocol, self._coming = self._coming, None
-        if protocol is not None:
-            self.disconnected = 1
-            self.reactor.removeWriter(self)
-            self.__dict__.pop("doWrite", None)
-            self.socket.close()
-            if self._early is not None:
-                self._early.cancel()
-                self._early = None
-        return protocol
-
-    def connectionLost(self, reason: Failure) -> None:
-        if self._coming is not None:
-            # Some reactors report the failure of a connect as a loss.
-            code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or ECONNABORTED
-            self._failed(OSError(code, os.strerror(code)))
-        else:
-            super().connectionLost(reason)
-
-    def cancel(self) -> None:
-        """Stop connecting; the protocol is told nothing."""
-        self._giveUp()
-
-    def getPeer(self) -> Any:
-        return _twistedAddress(self.endpoint.family, self.endpoint.address)
-
-    def getHost(self) -> Any:
-        return _twistedAddress(self.endpoint.family, self.socket.getsockname())
-
-
-newSocket: Callable[..., socket.socket] = socket.socket
-"""Makes the sockets of outgoing connections."""
-
-
-def _outgoingSocket(family: int) -> socket.socket:
-    skt = newSocket(family, socket.SOCK_STREAM)
-    skt.setblocking(False)
-    if family != socket.AF_UNIX:
-        skt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return skt
-
-
-@implementer(IListeningPort)
-class Listener(abstract.FileDescriptor):
-    """
-    A listening socket. Accepts until nobody waits, bounded per turn, and makes
-    room when the process runs out of descriptors by waiting, not by dropping.
-
-    @ivar accepted: called with an L{Accepted} for each connection.
-    """
-
-    reactor: Any
-    _log = Logger()
-    _batch = 1
-
-    def __init__(self, skt: socket.socket, accepted: Callable[[Accepted], None], reactor: Any):
-        super().__init__(reactor)
-        self.socket = skt
-        self.accepted = accepted
-        skt.setblocking(False)
-        self.fileno = skt.fileno  # type: ignore[method-assign]
-        self._retry: Any = None
-        self._paused = False
-
-    def __repr__(self) -> str:
-        where = self.socket.getsockname() if self.connected else "closed"
-        return f"<Listener {where}>"
-
-    def logPrefix(self) -> str:
-        return "Listener"
-
-    def startListening(self) -> None:
-        """Begin to accept; the socket listens already."""
-        self.connected = 1
-        self.startReading()
-
-    def doRead(self) -> None:
-        accept = self.socket.accept
-        reactor = self.reactor
-        batch = self._batch
-        for done in range(batch):
-            if self._paused or not self.connected:
-                return
-            try:
-                skt, client = accept()
-            except (BlockingIOError, ConnectionAbortedError, PermissionError):
-                self._batch = max(1, done)
-                return
-            except OSError as failed:
-                self._log.error(
-                    "cannot accept on {listener!r}: {failed}; trying again in 0.1 s",
-                    listener=self, failed=failed,
-                )  # fmt: skip
-                self.stopReading()
-                self._retry = reactor.callLater(0.1, self._again)
-                return
-            skt.setblocking(False)
-            transport = Accepted(skt, client, reactor)
-            try:
-                self.accepted(transport)
-            except Exception:
-                # One connection is lost by it, and not the listener.
-                failure = Failure()
-                self._log.failure("a connection was accepted in vain", failure)
-                if transport.connected:
-                    transport.connectionLost(failure)
-                else:
-                    skt.close()
-        self._batch = min(batch * 2, 256)
-
-    def _again(self) -> None:
-        self._retry = None
-        if not self._paused:
-            self.startReading()
-
-    def pauseAccepting(self) -> None:
-        """Leave clients in the kernel's queue."""
-        if not self._paused:
-            self._paused = True
-            self.stopReading()
-
-    def resumeAccepting(self) -> None:
-        """Accept again."""
-        if self._paused:
-            self._paused = False
-            if self.connected and self._retry is None:
-                self.startReading()
-
-    def stopListening(self) -> None:
-        """Close; clients that were not accepted are reset by the kernel."""
-        if self.disconnected:
-            return
-        self.connected = 0
-        self.disconnected = 1
-        self.stopReading()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self.socket.close()
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.stopListening()
-
-    def getHost(self) -> Any:
-        return _twistedAddress(self.socket.family, self.socket.getsockname())

@@ -36,8 +36,9 @@ from lbtwist.net.handshake import (
     verifyResult,
     verifyWords,
 )
+from lbtwist.net.outgoing import Outgoing
 from lbtwist.net.records import RECORD, read, write
-from lbtwist.net.tcp import Accepted, Outgoing, Transport
+from lbtwist.net.tcp import Accepted, Transport
 from lbtwist.sansio.clienthello import ClientHello
 from lbtwist.server import Endpoint
 

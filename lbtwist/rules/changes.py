@@ -191,6 +191,7 @@ class _MethodOptions:
 
 
 def _bodiless(method: bytes) -> bool:
+    # Methods are compared as they are written, but not by everybody.
     return method.upper() == b"HEAD"
 
 
@@ -219,7 +220,8 @@ class SetMethod:
         if not (
             head.method == b"CONNECT"
             or head.target == b"*"
-            or _bodiless(head.method) is not _bodiless(method)
+            or _bodiless(head.method)
+            or _bodiless(method)
         ):
             head.method = method
         return None

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 @implementer(IRequestRule, IResponseRule)
 class _Changing:
-    """Changes the fields of the message that its stage is about."""
+    """
+    Changes the fields of the message that its stage is about.
+
+    @ivar fieldNames: see L{lbtwist.rules.rulebook.Rule.names}.
+    """
+
+    fieldNames: tuple[bytes, ...]
 
     def requestReceived(self, exchange: Exchange) -> None:
         assert exchange.request is not None
@@ -48,23 +54,39 @@ class _FieldOptions:
     text: Template = option(Templated(), doc="Its value.", positional=True)
 
 
+def alike(name: bytes) -> bytes:
+    """@return: a name as many servers read it."""
+    return name.lower().replace(b"_", b"-")
+
+
 class SetHeader(_Changing):
-    """C{set-header NAME TEXT}: one field takes the place of all of its name."""
+    """
+    C{set-header NAME TEXT}: one field takes the place of all of its name; in a request
+    those too that are written with C{_} for C{-}, which many servers take for the same.
+    """
 
     Options = _FieldOptions
 
     def __init__(self, options: _FieldOptions, context: Context) -> None:
         self._name = options.name
+        self.fieldNames = (alike(options.name),)
         self._value = made(options.text, context, fieldValue)
         self._tells = options.name.lower() in TELLING
 
     def requestReceived(self, exchange: Exchange) -> None:
-        super().requestReceived(exchange)
+        assert exchange.request is not None
+        self.changeRequest(exchange.request.fields, exchange)
         if self._tells:
             # What a rule says of the client is not said once more by the balancer.
             settings = exchange.settings or {}
             told = settings.get("told", frozenset()) | {self._name.lower()}
             exchange.settings = {**settings, "told": told}
+
+    def changeRequest(self, fields: Fields, exchange: Exchange) -> None:
+        # What it is made of may be what it takes the place of.
+        value = self._value(exchange)
+        fields.removeAlike(self._name.lower())
+        fields.add(self._name, value)
 
     def change(self, fields: Fields, exchange: Exchange) -> None:
         fields.set(self._name, self._value(exchange))
@@ -75,6 +97,8 @@ class AddHeader(SetHeader):
 
     def change(self, fields: Fields, exchange: Exchange) -> None:
         fields.add(self._name, self._value(exchange))
+
+    changeRequest = change
 
 
 class _Several(ChangedField):
@@ -99,24 +123,26 @@ class _DelOptions:
 class DelHeader(_Changing):
     """
     C{del-header NAME}: no field of this name. C{NAME*}: none whose name begins so, but for
-    those that no rule changes, such as C{Content-Length}.
+    those that no rule changes, such as C{Content-Length}. A C{_} in a name is a C{-}, since
+    many servers take the one for the other.
     """
 
     Options = _DelOptions
 
     def __init__(self, options: _DelOptions, context: Context) -> None:
-        name = options.name.lower()
+        name = alike(options.name)
+        self.fieldNames = (name,)
         self._name = name.removesuffix(b"*")
         self._several = name.endswith(b"*")
 
     def change(self, fields: Fields, exchange: Exchange) -> None:
         beginning = self._name
         if not self._several:
-            fields.remove(beginning)
+            fields.removeAlike(beginning)
             return
-        for name in {name.lower() for name, _ in fields}:
+        for name in {alike(name) for name, _ in fields}:
             if name.startswith(beginning) and not whyNotField(name):
-                fields.remove(name)
+                fields.removeAlike(name)
 
 
 @attr.frozen
@@ -141,6 +167,7 @@ class ReplaceHeader(_Changing):
 
     def __init__(self, options: _ReplaceOptions, context: Context) -> None:
         self._name = options.name.lower()
+        self.fieldNames = (alike(options.name),)
         self._replaced = replacement(options.regex, options.text, scopeOf(context))
 
     def replaced(self, said: str, exchange: Exchange) -> str | None:

@@ -15,7 +15,8 @@ from urllib.parse import unquote_to_bytes
 from lbtwist.exchange import Connection, Exchange, TLSInfo
 from lbtwist.sansio.cookies import cookies
 from lbtwist.sansio.headers import Fields
-from lbtwist.sansio.http1 import RequestHead, ResponseHead
+from lbtwist.sansio.requesthead import RequestHead
+from lbtwist.sansio.responsehead import ResponseHead
 
 NO_TLS = TLSInfo()
 NOTHING: Mapping[Any, Any] = {}
@@ -74,18 +75,20 @@ def cookiesOf(fields: Fields) -> dict[str, str]:
 
 def decoded(data: bytes) -> str:
     """The text of one part of a query."""
-    return text(unquote_to_bytes(data.replace(b"+", b" ")))
-
-
-_MOST_PARAMETERS = 1000
+    if b"+" in data:
+        data = data.replace(b"+", b" ")
+    return text(unquote_to_bytes(data) if b"%" in data else data)
 
 
 def queryOf(target: bytes) -> dict[str, str]:
-    """@return: the parameters of a query, decoded; of several of one name the first."""
+    """
+    @return: the parameters of a query, decoded; of several of one name the first. All of
+        them, or one that is put behind many would not be seen.
+    """
     found: dict[str, str] = {}
-    for pair in target.partition(b"?")[2].split(b"&", _MOST_PARAMETERS)[:_MOST_PARAMETERS]:
-        name, _, value = pair.partition(b"=")
+    for pair in dict.fromkeys(target.partition(b"?")[2].split(b"&")):
         if pair:
+            name, _, value = pair.partition(b"=")
             found.setdefault(decoded(name), decoded(value))
     return found
 

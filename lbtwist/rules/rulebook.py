@@ -43,6 +43,8 @@ class Rule:
     @ivar waits: whether C{ask} may give a Deferred.
     @ivar given: given an exchange, what the verb would be asked with: by name those of
         its options that are not the usual ones, as text where there are expressions.
+    @ivar names: of the fields that the verb writes or removes, in lower case, C{-} for
+        C{_}; C{x-*} is all that begin so. No trailer of such a name is passed on.
     """
 
     text: str
@@ -52,6 +54,7 @@ class Rule:
     traced: Traced | None = None
     waits: bool = False
     given: Callable[[Exchange], Mapping[str, Any]] | None = None
+    names: tuple[bytes, ...] = ()
 
 
 @attr.frozen(eq=False)

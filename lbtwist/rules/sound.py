@@ -19,7 +19,7 @@ from lbtwist.rules.expression import Scope
 from lbtwist.rules.reading import wire
 from lbtwist.rules.template import Template
 from lbtwist.sansio.grammar import HOP_BY_HOP, isToken
-from lbtwist.sansio.http1 import isHost
+from lbtwist.sansio.requesthead import isHost
 
 if TYPE_CHECKING:
     from lbtwist.registry import Context

@@ -161,7 +161,8 @@ class Rate:
         return current + before * (1 - (at - period))
 
 
-# Keys of one connection, which can bring another with each request, and their length.
+# Keys of one connection in one table, which can bring another with each request, and their
+# length.
 _MOST_OF_ONE = 100
 _LONGEST_KEY = 100
 
@@ -184,9 +185,10 @@ class Concurrency:
             return self._counts.get(key, 0) + 1
         leaving = exchange.frontend.leaving.setdefault(exchange.connection.number, set())
         if (self, key) not in leaving:
-            if len(leaving) >= _MOST_OF_ONE:
-                counting, gone = leaving.pop()
-                counting.leave(gone)
+            own = [one for counting, one in leaving if counting is self]
+            if len(own) >= _MOST_OF_ONE:
+                leaving.discard((self, own[0]))
+                self.leave(own[0])
             leaving.add((self, key))
             self._counts[key] = self._counts.get(key, 0) + 1
         return self._counts[key]

@@ -103,12 +103,18 @@ class Template:
         return function.made("asText", [ast.Return(self.code(scope, function))])
 
 
-def closing(text: str, at: int) -> int:
+_NOT_CLOSED = "there is a '{' without its '}': a plain one is '{{'"
+_MATES = {"{": "}", "[": "]"}
+
+
+def closing(text: str, at: int, complaint: str = _NOT_CLOSED) -> int:
     """
-    @param at: where a C{{} is.
-    @return: where its C{}} is; braces between quotes do not count.
-    @raise ExpressionError: if there is none.
+    @param at: where a brace or a bracket opens.
+    @return: where it closes; those between quotes do not count.
+    @raise ExpressionError: with C{complaint}, if it does not.
     """
+    opening = text[at]
+    mate = _MATES[opening]
     quote = ""
     depth = 0
     index = at
@@ -121,14 +127,14 @@ def closing(text: str, at: int) -> int:
                 quote = ""
         elif char in "\"'":
             quote = char
-        elif char == "{":
+        elif char == opening:
             depth += 1
-        elif char == "}":
+        elif char == mate:
             depth -= 1
             if not depth:
                 return index
         index += 1
-    raise ExpressionError("there is a '{' without its '}': a plain one is '{{'", at)
+    raise ExpressionError(complaint, at)
 
 
 class Templated(OptionKind[Template]):

@@ -7,7 +7,7 @@ Not here: which body comes in chunks (L{lbtwist.sansio.http1}).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from lbtwist.errors import MessageError
 from lbtwist.sansio.grammar import HOP_BY_HOP, isFieldLine
@@ -46,6 +46,21 @@ def trailerLines(block: bytes) -> bytes:
         for name, line in zip(names, lines, strict=True)
         if name not in _NOT_TRAILERS and not name.startswith(_OF_THE_CLIENT)
     )
+
+
+def without(lines: bytes, names: Collection[bytes]) -> bytes:
+    """
+    @param lines: trailers, as they are passed on.
+    @param names: in lower case, C{-} for C{_}; C{x-*} is all that begin so.
+    @return: the lines of other names.
+    """
+    beginnings = tuple(name[:-1] for name in names if name.endswith(b"*"))
+    kept = []
+    for line in lines.splitlines(keepends=True):
+        name = line.partition(b":")[0].lower().replace(b"_", b"-")
+        if name not in names and not (beginnings and name.startswith(beginnings)):
+            kept.append(line)
+    return b"".join(kept)
 
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(\r\n|;)")

@@ -101,6 +101,20 @@ class Fields:
             self._items = kept
             self._block = None
 
+    def removeAlike(self, name: bytes) -> None:
+        """
+        Remove all fields of a name, however it is written: with C{_} for C{-} too, since
+        many servers take the one for the other.
+
+        @param name: in lower case.
+        """
+        name = name.replace(b"_", b"-")
+        items = self.items()
+        kept = [item for item in items if item[0].lower().replace(b"_", b"-") != name]
+        if len(kept) != len(items):
+            self._items = kept
+            self._block = None
+
     def change(self, name: bytes, changed: Callable[[bytes], bytes | None]) -> None:
         """
         Change the values of a name where they stand.
@@ -125,6 +139,11 @@ class Fields:
         """Replace all fields of a name by one, at the end."""
         self.remove(name.lower())
         self.add(name, value)
+
+
+def oneLine(value: bytes) -> bytes:
+    """@return: the value of a field; what would end its line becomes spaces."""
+    return value.translate(_ONE_LINE)
 
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from lbtwist.build import build
 from lbtwist.config.load import loadText
-from lbtwist.net import tcp
+from lbtwist.net import outgoing
 from lbtwist.net.tcp import Accepted
 from lbtwist.registry import Registry, installed
 from lbtwist.testing.network import InetSocket, MemoryServer, OutgoingSocket, Peer, Pump
@@ -92,9 +92,9 @@ class Balancer:
         self.running = build(
             loaded, registry, self.pump, self.pump.seconds, lambda: self.pump.seconds() + 1.7e9
         )
-        self._newSocket = tcp.newSocket
-        if tcp.newSocket is socket.socket:
-            tcp.newSocket = self._outgoing
+        self._newSocket = outgoing.newSocket
+        if outgoing.newSocket is socket.socket:
+            outgoing.newSocket = self._outgoing
         globalLogPublisher.addObserver(self._failures)
         self.running.startService()
         self.pump.turn()
@@ -205,7 +205,7 @@ class Balancer:
         stopped = self.running.stopService()
         self.advance(self.running.config.settings.grace_period + 5)
         globalLogPublisher.removeObserver(self._failures)
-        tcp.newSocket = self._newSocket
+        outgoing.newSocket = self._newSocket
         shutil.rmtree(self._directory, ignore_errors=True)
         assert stopped.called, "the balancer does not stop"
         assert not self.failures, "\n".join(one.getTraceback() for one in self.failures)

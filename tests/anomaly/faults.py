@@ -10,8 +10,8 @@ import os
 import socket
 from contextlib import suppress
 
+import lbtwist.net.outgoing
 import lbtwist.net.splice
-import lbtwist.net.tcp
 
 
 class Kind:
@@ -83,7 +83,7 @@ class Faults:
             most = ours.goes("splice out" if writes else "splice in", writes)
             return splice(source, sink, size if most is None else min(size, most), **more)
 
-        monkeypatch.setattr(lbtwist.net.tcp, "newSocket", make)
+        monkeypatch.setattr(lbtwist.net.outgoing, "newSocket", make)
         monkeypatch.setattr(os, "splice", faultySplice)
         monkeypatch.setattr(os, "pipe2", faultyPipe)
         # Pipes that were kept from before would not be made.

@@ -16,7 +16,7 @@ from lbtwist.balance.scheduled import RoundRobin
 from lbtwist.config.load import loadText
 from lbtwist.discovery import Answer, NoNameServer, NotResolved
 from lbtwist.interfaces import IBalancer, IExchangeObserver, IRequestRule
-from lbtwist.net import tcp
+from lbtwist.net import outgoing
 from lbtwist.registry import Extension, installed
 from lbtwist.rules.actions import Allow
 from lbtwist.rules.decisions import Tunnel
@@ -100,7 +100,7 @@ def world(monkeypatch):
     ):
         text = CONFIG.format(allow=allow, more=more, log=log, pool=pool)
         # Put back last: what stands there once there is a balancer is that balancer's.
-        monkeypatch.setattr(tcp, "newSocket", tcp.newSocket)
+        monkeypatch.setattr(outgoing, "newSocket", outgoing.newSocket)
         balancer = Balancer(text, "app", "one", "two", registry=registry)
         places = {(FIRST, 443): balancer.server("one"), (SECOND, 443): balancer.server("two")}
         monkeypatch.setattr(Anywhere, "places", places)
@@ -113,7 +113,7 @@ def world(monkeypatch):
             skt.servers = {s.path: s for s in balancer._servers.values()}
             return skt
 
-        monkeypatch.setattr(tcp, "newSocket", newSocket)
+        monkeypatch.setattr(outgoing, "newSocket", newSocket)
         balancer.names = Names()
         balancer.names.answers["example.com"] = (FIRST,)
         balancer.names.answers["both.example.com"] = (FIRST, SECOND)
@@ -509,7 +509,7 @@ def test_noDescriptorIsLeft(world, monkeypatch):
         def newSocket(*args):
             raise OSError(errno.EMFILE, "Too many open files")
 
-        monkeypatch.setattr(tcp, "newSocket", newSocket)
+        monkeypatch.setattr(outgoing, "newSocket", newSocket)
         client = balancer.client()
         client.sends(connect("both.example.com:443"))
         refused(client, 500, b"proxy_internal_error")

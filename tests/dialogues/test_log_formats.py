@@ -47,6 +47,18 @@ def test_theTimesOfTwoExchanges():
         assert re.fullmatch(r"0/30[0-9]{2}/0/30[0-9]{2}/5[0-9]{2}/35[0-9]{2} /2", second)
 
 
+def test_whatConnectionRulesKeep():
+    """It is there for each exchange, without any rule for requests."""
+    text = 'connection = set-var from {src}\nlog-format = %HU %[var["from"]]'
+    with www(frontend=text) as balancer:
+        client, server = asks(balancer)
+        for _ in range(2):
+            server.sends(OK)
+            client.receives(rb"HTTP/1.1 200 .*")
+            client.sends(GET)
+        assert balancer.lines == ["/ 203.0.113.9", "/ 203.0.113.9"]
+
+
 def test_captures():
     """In the order of the rules, and cut where they say; what has not come is empty."""
     rules = """

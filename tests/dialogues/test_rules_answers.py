@@ -79,6 +79,22 @@ def test_noLoopBehindAProxy(trusted, said, status):
             client.receives(rb"HTTP/1.1 302 Found\r\nLocation: https://h/\r\n.*")
 
 
+def test_answerToCONNECT():
+    """Of a 2xx the client believes that there is a tunnel now."""
+    with ruled("answer 200 held type=a/b", frontend="connect = forward") as balancer:
+        client = balancer.client()
+        client.sends(request("h:443", method="CONNECT") + GET)
+        client.receivesExactly(
+            b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nConnection: close\r\n\r\nheld"
+        )
+        client.isEnded()
+    with ruled("answer 407 held", frontend="connect = forward") as balancer:
+        client = balancer.client()
+        for _ in range(2):
+            client.sends(request("h:443", method="CONNECT"))
+            client.receives(rb"HTTP/1.1 407 .*Content-Length: 4\r\n\r\nheld")
+
+
 def test_answerToHEAD():
     """The head is the same, and what follows is the next response."""
     with ruled(ANSWERS) as balancer:

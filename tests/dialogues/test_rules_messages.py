@@ -330,3 +330,21 @@ def test_theTimeoutOfAClient():
         balancer.server("b").accepts().receives(rb"PUT .*sl")
         balancer.advance(5.1)
         client.receives(rb"HTTP/1.1 408 .*")
+
+
+def test_trailersOfNamesThatRulesOwn():
+    """A server that takes trailers for fields would believe them."""
+    rules = ("set-header X-User nobody", "del-header X-Trace*")
+    with ruled(*rules, response=("del-header X-Secret",)) as balancer:
+        client = balancer.client()
+        client.sends(
+            b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"1\r\na\r\n0\r\nX_User: root\r\nX-Trace-Id: 1\r\nX-Sum: 7\r\n\r\n"
+        )
+        server = balancer.server("a").accepts()
+        server.receives(rb"POST .*X-User: nobody\r\n.*\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n")
+        server.sends(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"1\r\nb\r\n0\r\nx-secret: s\r\nX-Sum: 8\r\n\r\n"
+        )
+        client.receives(rb"HTTP/1.1 200 .*\r\n\r\n1\r\nb\r\n0\r\nX-Sum: 8\r\n\r\n")

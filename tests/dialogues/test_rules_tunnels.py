@@ -133,6 +133,23 @@ def test_whatFollowsIsNotParsed():
     assert not balancer.failures
 
 
+@pytest.mark.parametrize(
+    ("version", "said", "got"),
+    [
+        (b"1", b"Connection: close\r\n", b"Connection: close\r\n"),
+        (b"0", b"", b"Connection: close\r\n"),
+        (b"0", b"Connection: keep-alive\r\n", b""),
+    ],
+)
+def test_theServerIsToldHowTheClientReads(version, said, got):
+    """It would wait for an end that never comes, or not understand chunks."""
+    request = b"GET /raw HTTP/1.%b\r\nHost: h\r\n" % version
+    with www(frontend=SOME) as balancer:
+        client = balancer.client()
+        client.sends(request + said + b"\r\n")
+        balancer.server("a").accepts().receivesExactly(request + TOLD + got + b"\r\n")
+
+
 def test_noRuleIsAskedAgain(monkeypatch):
     asked = []
 
@@ -654,6 +671,21 @@ def test_timeoutsAfterTheTunnel(tunnelled):
             client.receivesNothing()
             balancer.advance(1.2)
             ends(client)
+
+
+@pytest.mark.parametrize("early", [b"MARK", b""])
+def test_noTimeoutOfTheTunnelIsLeft(tunnelled, early):
+    tunnelled.until(b"MARK")
+    frontend = "request = policy\ntimeout-keepalive = 60s"
+    with www(frontend=frontend, pool="timeout-tunnel = 5s", registry=REGISTRY) as balancer:
+        client, _ = asks(balancer, RAW + early)
+        client.sends(b"MARK"[len(early) :])
+        balancer.advance(50)
+        client.receivesNothing()
+        client.sends(GET)
+        server = balancer.server("a").accepts()
+        server.sends(OK)
+        client.receivesExactly(OK)
 
 
 def test_aServerThatDoesNotEndAfterTheTunnel(tunnelled):

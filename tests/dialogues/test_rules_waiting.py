@@ -361,6 +361,23 @@ def test_noDecision(asked, monkeypatch, told, nonsense):
     ]
 
 
+def test_aDecisionThatCannotBeDone(asked, told):
+    """The client does not wait for ever, and the log says who it was."""
+    with policed("policy") as balancer:
+        client = asks(balancer)
+        asked[0].callback(Answer(200, (), "text, where bytes belong"))
+        client.isReset()
+        balancer.failures.clear()
+    assert told == ["the rule 'policy' of lb.ini:10:5 has failed"]
+
+
+def test_anAnswerIsNoMoreThanItsFields(asked):
+    with policed("policy") as balancer:
+        client = asks(balancer)
+        asked[0].callback(Answer(204, ((b"Location", b"/a\r\nSet-Cookie: b"),)))
+        client.receivesExactly(b"HTTP/1.1 204 No Content\r\nLocation: /a  Set-Cookie: b\r\n\r\n")
+
+
 @pytest.mark.parametrize("otherwise", ["deny", "503"])
 def test_aConnectionIsClosed(asked, told, otherwise):
     with policed(f"policy deadline=1s on-error={otherwise}", "connection") as balancer:

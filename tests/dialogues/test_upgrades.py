@@ -233,6 +233,14 @@ def test_anyFormOfSuccessIsATunnel():
             assert f" {status} " in balancer.endings[0] and " ---- " in balancer.endings[0]
 
 
+def test_successOfAnOldServer():
+    """What is passed on has our version (RFC 9110 section 6.2)."""
+    with www(frontend=FORWARD) as balancer:
+        client, server = asks(balancer, CONNECT)
+        server.sends(b"HTTP/1.0 200 Yes\r\n\r\n")
+        client.receivesExactly(b"HTTP/1.1 200 Yes\r\n\r\n")
+
+
 def test_connectThatTheServerRefusesStaysHttp():
     with www(frontend=FORWARD) as balancer:
         client, server = asks(balancer, CONNECT)

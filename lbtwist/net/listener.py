@@ -1,0 +1,123 @@
+"""
+Listening sockets. Not here: how they are opened (L{lbtwist.net.addresses}), and what
+becomes of the connections that are accepted (L{lbtwist.arrival}, L{lbtwist.inbound}).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import abstract
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lbtwist.net.tcp import Accepted, twistedAddress
+
+
+@implementer(IListeningPort)
+class Listener(abstract.FileDescriptor):
+    """
+    A listening socket. Accepts until nobody waits, bounded per turn, and makes
+    room when the process runs out of descriptors by waiting, not by dropping.
+
+    @ivar accepted: called with an L{Accepted} for each connection.
+    """
+
+    reactor: Any
+    _log = Logger()
+    _batch = 1
+
+    def __init__(self, skt: socket.socket, accepted: Callable[[Accepted], None], reactor: Any):
+        super().__init__(reactor)
+        self.socket = skt
+        self.accepted = accepted
+        skt.setblocking(False)
+        self.fileno = skt.fileno  # type: ignore[method-assign]
+        self._retry: Any = None
+        self._paused = False
+
+    def __repr__(self) -> str:
+        where = self.socket.getsockname() if self.connected else "closed"
+        return f"<Listener {where}>"
+
+    def logPrefix(self) -> str:
+        return "Listener"
+
+    def startListening(self) -> None:
+        """Begin to accept; the socket listens already."""
+        self.connected = 1
+        self.startReading()
+
+    def doRead(self) -> None:
+        accept = self.socket.accept
+        reactor = self.reactor
+        batch = self._batch
+        for done in range(batch):
+            if self._paused or not self.connected:
+                return
+            try:
+                skt, client = accept()
+            except (BlockingIOError, ConnectionAbortedError, PermissionError):
+                self._batch = max(1, done)
+                return
+            except OSError as failed:
+                self._log.error(
+                    "cannot accept on {listener!r}: {failed}; trying again in 0.1 s",
+                    listener=self, failed=failed,
+                )  # fmt: skip
+                self.stopReading()
+                self._retry = reactor.callLater(0.1, self._again)
+                return
+            skt.setblocking(False)
+            transport = Accepted(skt, client, reactor)
+            try:
+                self.accepted(transport)
+            except Exception:
+                # One connection is lost by it, and not the listener.
+                failure = Failure()
+                self._log.failure("a connection was accepted in vain", failure)
+                if transport.connected:
+                    transport.connectionLost(failure)
+                else:
+                    skt.close()
+        self._batch = min(batch * 2, 256)
+
+    def _again(self) -> None:
+        self._retry = None
+        if not self._paused:
+            self.startReading()
+
+    def pauseAccepting(self) -> None:
+        """Leave clients in the kernel's queue."""
+        if not self._paused:
+            self._paused = True
+            self.stopReading()
+
+    def resumeAccepting(self) -> None:
+        """Accept again."""
+        if self._paused:
+            self._paused = False
+            if self.connected and self._retry is None:
+                self.startReading()
+
+    def stopListening(self) -> None:
+        """Close; clients that were not accepted are reset by the kernel."""
+        if self.disconnected:
+            return
+        self.connected = 0
+        self.disconnected = 1
+        self.stopReading()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self.socket.close()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.stopListening()
+
+    def getHost(self) -> Any:
+        return twistedAddress(self.socket.family, self.socket.getsockname())
