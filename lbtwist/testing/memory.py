@@ -96,8 +96,12 @@ class Balancer:
         if outgoing.newSocket is socket.socket:
             outgoing.newSocket = self._outgoing
         globalLogPublisher.addObserver(self._failures)
-        self.running.startService()
-        self.pump.turn()
+        try:
+            self.running.startService()
+            self.pump.turn()
+        except BaseException:
+            self._letGo()
+            raise
 
     def __enter__(self) -> Balancer:
         return self
@@ -190,6 +194,12 @@ class Balancer:
         """The same without client and date: C{www app/a 0/0/0/0/0 200 38 - - ---- ...}."""
         return [line.partition("] ")[2] for line in self.lines]
 
+    def _letGo(self) -> None:
+        """Leave the process as it was, for those who come after."""
+        globalLogPublisher.removeObserver(self._failures)
+        outgoing.newSocket = self._newSocket
+        shutil.rmtree(self._directory, ignore_errors=True)
+
     def stop(self) -> None:
         """
         End everything, at once.
@@ -197,16 +207,16 @@ class Balancer:
         @raise AssertionError: if something is left: a slot, a connection, a timer, a
             descriptor; or if an exception was logged.
         """
-        for peer in self._peers:
-            peer.socket.close()
-        self.pump.turn()
-        for server in self._servers.values():
-            server.stop()
-        stopped = self.running.stopService()
-        self.advance(self.running.config.settings.grace_period + 5)
-        globalLogPublisher.removeObserver(self._failures)
-        outgoing.newSocket = self._newSocket
-        shutil.rmtree(self._directory, ignore_errors=True)
+        try:
+            for peer in self._peers:
+                peer.socket.close()
+            self.pump.turn()
+            for server in self._servers.values():
+                server.stop()
+            stopped = self.running.stopService()
+            self.advance(self.running.config.settings.grace_period + 5)
+        finally:
+            self._letGo()
         assert stopped.called, "the balancer does not stop"
         assert not self.failures, "\n".join(one.getTraceback() for one in self.failures)
         left: list[object] = [call for call in self.pump.getDelayedCalls() if call.active()]
