@@ -176,10 +176,11 @@ class _Fetch:
 
     async def ask(
         self, method: bytes, url: str, headers: Headers, data: bytes | None = None,
-        hops: int = HOPS, alsoGood: Sequence[int] = (),
+        hops: int = HOPS, secured: bool = False, alsoGood: Sequence[int] = (),
     ) -> Fetched:
         """
         @param hops: the most redirects that are followed.
+        @param secured: whether none may lead away from TLS.
         @param alsoGood: statuses besides 200 that are no failure.
         @raise NotFetched: with the reason.
         """
@@ -202,6 +203,8 @@ class _Fetch:
                 break
             location = response.headers.getRawHeaders(b"location", [b""])[0]
             url = _joined(url, location.decode("latin-1"))
+            if secured and not url.lower().startswith("https:"):
+                raise NotFetched("it is said to be elsewhere, without TLS")
         raise NotFetched(f"HTTP status {response.code}")
 
     @property
@@ -271,7 +274,7 @@ class Fetcher:
         """
         Fetch by GET.
 
-        @param url: as for a response of OCSP.
+        @param url: as for a response of OCSP; a redirect from HTTPS leads to HTTPS alone.
         @param fields: of the request; they go wherever a redirect leads to.
         @param most: bytes, the head of the response among them.
         @param timeout: in place of the usual one.
@@ -282,7 +285,8 @@ class Fetcher:
         """
         fetch = _Fetch(self._reactor, self._names, most, path)
         headers = Headers({name.encode(): [value.encode()] for name, value in fields.items()})
-        asking = fetch.ask(b"GET", url, headers, None, hops, (NOT_MODIFIED,))
+        secured = url.startswith("https:")
+        asking = fetch.ask(b"GET", url, headers, None, hops, secured, (NOT_MODIFIED,))
         return self._within(timeout or self._timeout, fetch, Deferred.fromCoroutine(asking))
 
     def _within(

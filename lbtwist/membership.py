@@ -15,24 +15,25 @@ servers are named, and what they are called, moves no key.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable
-from itertools import count
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
 
 from lbtwist.config.model import PoolConfig, ServerConfig, ServersConfig
 from lbtwist.errors import BalancerError, Nobody, StartError
-from lbtwist.options import HostName, Name
+from lbtwist.interfaces import IServerSource
+from lbtwist.members import few, many, nameOf, oneLine, wantedOf, weightOf
 from lbtwist.pool import Pool
 from lbtwist.server import Found, Member, Server
 
 LEAST = 0.1
-"""Seconds: no pause is shorter, whatever a source says."""
+MOST = 86400.0
+"""Seconds: no pause is shorter and none is longer, whatever a source says."""
 
 MOST_PAUSE = 60.0
 """Seconds until a source that failed is asked again: doubled with every failure, up to this
@@ -40,12 +41,6 @@ and up to eight times its interval."""
 
 LOOK = 1.0
 """Seconds between two looks at servers that have gone and have something to do yet."""
-
-LONGEST = 200
-"""Characters of a reason in the log; it may come from anywhere."""
-
-SHOWN = 10
-"""The most servers that one line of the log names."""
 
 
 class Joins(Protocol):
@@ -141,7 +136,12 @@ class Memberships:
         return f"<Memberships {len(self._all)} sources>"
 
     def watch(self, pool: Pool, config: ServersConfig, source: Any) -> None:
-        """Have a source say which servers a pool has, besides those it has now."""
+        """
+        Have a source say which servers a pool has, besides those it has now.
+
+        @raise zope.interface.Invalid: if it is no L{IServerSource}.
+        """
+        verifyObject(IServerSource, source)
         membership = Membership(pool, config, source)
         self._written.setdefault(pool, pool.servers)
         self._all.append(membership)
@@ -190,8 +190,7 @@ class Memberships:
     # when to ask
 
     def _schedule(self, membership: Membership, seconds: float) -> None:
-        pause = max(LEAST, seconds)
-        membership.timer = self._reactor.callLater(pause, self._ask, membership)
+        membership.timer = self._reactor.callLater(seconds, self._ask, membership)
 
     def _ask(self, membership: Membership) -> None:
         membership.timer = None
@@ -210,14 +209,14 @@ class Memberships:
         membership.asking = None
         try:
             found = self._found(answer, membership.config)
+            pause = membership.source.interval if found.again is None else found.again
+            pause = max(LEAST, min(pause, membership.config.interval or MOST))
             self._take(membership, found)
         except Exception:
             self._failed(membership, Failure())
             return
         self._good(membership)
-        again = membership.source.interval if found.again is None else found.again
-        interval = membership.config.interval
-        self._schedule(membership, min(again, interval) if interval else again)
+        self._schedule(membership, pause)
 
     def _found(self, answer: Any, config: ServersConfig) -> Found:
         """@raise BalancerError: if it is no good answer."""
@@ -233,18 +232,18 @@ class Memberships:
         reason = failure.getErrorMessage()
         if not failure.check(BalancerError):
             reason = f"{type(failure.value).__name__}: {reason}"
-        reason = " ".join(reason.split())[:LONGEST]
+        reason = oneLine(reason)
         if not membership.failures:
             kept = "it has named none yet"
             age = membership.age(self._clock())
             if age is not None:
-                servers = _many(len(membership.servers), "server")
+                servers = many(len(membership.servers), "server")
                 kept = f"what it said {age:.0f} s ago is kept, {servers}"
             self._log.warn(
                 "{membership} fails: {reason}; {kept}",
                 membership=str(membership), reason=reason, kept=kept,
             )  # fmt: skip
-        interval = membership.config.interval or membership.source.interval
+        interval = max(LEAST, membership.config.interval or membership.source.interval)
         self._schedule(membership, min(MOST_PAUSE, interval * 2 ** min(membership.failures, 3)))
         membership.failures += 1
         membership.reason = reason
@@ -253,7 +252,7 @@ class Memberships:
         if membership.failures:
             self._log.info(
                 "{membership} answers again, after {failures}",
-                membership=str(membership), failures=_many(membership.failures, "failure"),
+                membership=str(membership), failures=many(membership.failures, "failure"),
             )  # fmt: skip
         membership.failures = 0
         membership.reason = ""
@@ -268,8 +267,8 @@ class Memberships:
         @raise BalancerError: if that would be none, though it should not be; nothing has
             changed then.
         """
-        left = [_said(one) for one in found.left]
-        wanted = self._wanted(membership, found.members, left)
+        left = [oneLine(one) for one in found.left]
+        wanted = wantedOf(found.members, membership.config.count, membership.servers, left)
         if not wanted and (left or not membership.config.allow_empty):
             raise _Wrong(f"it names no server{': ' if left else ''}{left[0] if left else ''}")
         before = membership.servers
@@ -304,32 +303,10 @@ class Memberships:
             self._tell(membership, came, [server.name for server in gone.values()])
         if left and tuple(left) != membership.left:
             self._log.warn(
-                "{membership}: not taken: {left}", membership=str(membership), left=_few(left)
+                "{membership}: not taken: {left}", membership=str(membership), left=few(left)
             )
         membership.left = tuple(left)
         self._look()
-
-    def _wanted(
-        self, membership: Membership, members: Iterable[Member], left: list[str]
-    ) -> dict[str, Member]:
-        """
-        @param left: gets what cannot be taken.
-        @return: by address, sorted by priority and otherwise as the source has them.
-        """
-        found: dict[str, Member] = {}
-        for member in members:
-            wrong = _unacceptable(member)
-            if wrong:
-                left.append(_said(f"{member}: {wrong}"))
-            else:
-                found.setdefault(str(member), member)
-        most = membership.config.count
-        if len(found) > most:
-            left.append(f"{len(found) - most} more than count={most}")
-            # Those that are there stay, in whatever order the source names them.
-            chosen = set(sorted(found, key=lambda one: one not in membership.servers)[:most])
-            found = {address: one for address, one in found.items() if address in chosen}
-        return dict(sorted(found.items(), key=lambda pair: pair[1].priority))
 
     def _come(
         self, membership: Membership, address: str, member: Member, lowest: int,
@@ -344,15 +321,15 @@ class Memberships:
             return server
         template = membership.config.server
         options = attr.evolve(
-            template, name=_name(membership.config.name, address, member, taken),
+            template, name=nameOf(membership.config.name, address, member, taken),
             kind="unix" if member.path else "tcp", host=member.host, port=member.port,
-            path=member.path, weight=_weight(template, member),
+            path=member.path, weight=weightOf(template, member),
             backup=template.backup or member.priority > lowest, sni=template.sni or member.sni,
         )  # fmt: skip
         try:
             return self._joins.join(pool, options, f"{pool.name}/{address}")
         except StartError as failed:
-            left.append(_said(f"{address}: {failed}"))
+            left.append(oneLine(f"{address}: {failed}"))
         except Exception:
             self._log.failure("{membership}: an error, and no server", membership=str(membership))
             left.append(f"{address}: an error")
@@ -367,7 +344,7 @@ class Memberships:
         """
         template = membership.config.server
         changed = False
-        weight = _weight(template, member)
+        weight = weightOf(template, member)
         options = server.options
         if options.weight != weight:
             self._joins.weigh(server, weight)
@@ -413,56 +390,13 @@ class Memberships:
 
     def _tell(self, membership: Membership, came: list[str], gone: list[str]) -> None:
         said = "".join(
-            f"; {word}: {_few(names)}" for word, names in (("new", came), ("gone", gone)) if names
+            f"; {word}: {few(names)}" for word, names in (("new", came), ("gone", gone)) if names
         )
         self._log.info(
             "{membership} names {count}{said}",
-            membership=str(membership), count=_many(len(membership.servers), "server"), said=said,
+            membership=str(membership), count=many(len(membership.servers), "server"), said=said,
         )  # fmt: skip
 
 
 class _Wrong(BalancerError):
     """What a source answers is of no use; it says why."""
-
-
-def _name(first: str, address: str, member: Member, taken: set[str]) -> str:
-    """@return: a name that no other server of the pool has."""
-    bare = address.replace("[", "").replace("]", "").replace("%", ".").replace("/", ".")
-    for name in (member.name, bare):
-        found = f"{first}-{name}"
-        if name and Name.good(found) and len(found) <= LONGEST and found not in taken:
-            return found
-    return next(name for n in count(2) if (name := f"{first}-{n}") not in taken)
-
-
-def _weight(template: ServerConfig, member: Member) -> int:
-    return template.weight if member.weight is None else member.weight
-
-
-def _unacceptable(member: Member) -> str:
-    """@return: what is wrong with it; C{""} if nothing is."""
-    if member.weight is not None and not 0 <= member.weight <= 256:
-        return "its weight is not from 0 to 256"
-    if member.path:
-        return ""
-    if not 0 < member.port < 65536:
-        return "its port is not from 1 to 65535"
-    try:
-        ipaddress.ip_address(member.host)
-    except ValueError:
-        if not HostName.good(member.host):
-            return "its host is neither a name, in lower case, nor an address"
-    return ""
-
-
-def _said(text: str) -> str:
-    return " ".join(text.split())[:LONGEST]
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def _few(words: list[str]) -> str:
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more

@@ -184,6 +184,30 @@ class TestFetching(TestCase):
         assert (yield self.fetch(http(b"response"), url=url)) == b"response"
 
     @inlineCallbacks
+    def test_lists(self):
+        """By GET: from HTTPS there is no way to HTTP, which OCSP may go; its words are signed."""
+        issued = CA.issue("ocsp.test")
+        keyed = ssl.PrivateCertificate.loadPEM(issued.pem())
+        self.factory.request = b""
+        port = reactor.listenSSL(0, self.factory, keyed.options(), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        known = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem(CA.certificate))])
+        self.patch(
+            fetching, "optionsForClientTLS",
+            lambda host: ssl.optionsForClientTLS(host, trustRoot=known),
+        )  # fmt: skip
+        secured = f"https://ocsp.test:{port.getHost().port}"
+        fetcher = Fetcher(reactor, Lookups())
+        away = http(b"", "302 Found", f"Location: {self.url}\r\n")
+        stays = http(b"", "302 Found", "Location: /there\r\n")
+        self.factory.answers += [stays, http(b"list"), away]
+        found = yield fetcher.get(f"{secured}/list", {"X-Asked": "yes"}, 1000)
+        assert found.body == b"list" and b"X-Asked: yes" in self.factory.seen[1]
+        with pytest.raises(NotFetched, match="elsewhere, without TLS"):
+            yield fetcher.get(f"{secured}/list", {}, 1000)
+        assert len(self.factory.seen) == 3
+
+    @inlineCallbacks
     def test_cancelled(self):
         """The connection is closed: L{tearDown} waits for it."""
         asking = self.fetch([])

@@ -126,6 +126,16 @@ def test_oneTLSForAll(start, ca):
     assert one.tls.generation > generation
 
 
+def test_filesOfOneThatHasComeLater(start, ca):
+    """Are looked at as those of one that was there from the start."""
+    balancer, path = start(f"tls ca={ca}", "10.0.0.1:80")
+    _, two = says(balancer, path, "10.0.0.1:80", "10.0.0.2:80")
+    generation = two.tls.generation
+    ca.write_bytes(pem(Authority().certificate))
+    balancer.advance(11)
+    assert two.tls.generation > generation
+
+
 def test_namesOfTheirOwn(start, ca):
     """Without a name for all each is known by its own, and forgotten with it."""
     balancer, path = start(f"tls ca={ca}", "10.0.0.1:80", "b.example:80")
@@ -137,10 +147,18 @@ def test_namesOfTheirOwn(start, ca):
     assert [tls.name for tls in files._users] == ["c.example"]
 
 
-def test_aFileThatIsMissing(start):
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [("tls ca=/nonexistent/ca", "/nonexistent/ca"), ("source-interface=nosuch0", "source-interf")],
+)
+def test_whatIsMissing(tmp_path, options, reason):
     """Is found when the balancer starts, whether there are servers or not."""
-    with pytest.raises(StartError, match="/nonexistent/ca"):
-        start("tls sni=app.example ca=/nonexistent/ca")
+    pump = Pump()
+    text = CONFIG.format(bind=f"unix:{tmp_path}/bind", source="file:none", options=options)
+    balancer = build(loadText(text, installed())[0], reactor=pump, seconds=pump.seconds)
+    with pytest.raises(StartError, match=reason):
+        balancer.startService()
+    assert not pump.removeAll() and not pump.getDelayedCalls()
 
 
 def test_aFileThatIsMissingLater(start, ca):
@@ -159,11 +177,6 @@ def test_whatTheLineSays(start):
     (server,) = servers(balancer)
     assert server.origin.fixed and server.private
     assert (server.maxconn, server.weight) == (7, 3)
-
-
-def test_anInterfaceOfTheSource(start):
-    with pytest.raises(StartError, match="source-interface"):
-        start("source-interface=nosuch0")
 
 
 def test_aWeightThatAChecksSaysAPartOf(tmp_path):

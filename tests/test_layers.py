@@ -30,7 +30,7 @@ LAYERS = (
      "discovery", "names", "checks.probe", "checks.talk", "checks.tcp", "checks.*", "checks",
      "demo", "fetching", "stapling", "sources.lists", "sources.files", "sources.*", "sources"),
     ("pool",),
-    ("monitor", "membership", "tunnel", "session", "watching"),
+    ("monitor", "members", "membership", "tunnel", "session", "watching"),
     ("http", "http.pages", "http.flow", "http.back"),
     ("http.unread", "http.relay", "http.deciding", "http.terminating"),
     ("http.shared", "http.clientside", "http.telling", "http.receiving", "http.responding",

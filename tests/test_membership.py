@@ -8,15 +8,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import Invalid, implementer
 
 from lbtwist.config.model import Part, PoolConfig, ServerConfig, ServersConfig
 from lbtwist.deadlines import Deadlines
 from lbtwist.errors import BalancerError, Nobody, StartError
-from lbtwist.membership import LOOK, MOST_PAUSE, SHOWN, Memberships
+from lbtwist.interfaces import IServerSource
+from lbtwist.members import SHOWN
+from lbtwist.membership import LOOK, MOST, MOST_PAUSE, Memberships
 from lbtwist.pool import Pool
 from lbtwist.server import Found, Member, Server
 
 
+@implementer(IServerSource)
 class Source:
     """
     Answers what the test says.
@@ -410,6 +414,7 @@ class MembershipTests(SynchronousTestCase):
             (Found(("10.0.0.1",)), "AttributeError: 'str' object has no attribute 'weight'"),
             (Found(None), "TypeError: 'NoneType' object is not iterable"),
             (found(Member("10.0.0.1", "80")), "TypeError: '<' not supported"),
+            (found("10.0.0.2", again="soon"), "TypeError: '<' not supported"),
             (ZeroDivisionError("division"), "ZeroDivisionError: division"),
         ):
             self.says(wrong, 60)
@@ -458,6 +463,18 @@ class MembershipTests(SynchronousTestCase):
             self.passes(2 * pause)
             assert self.source.asked[1] - self.source.asked[0] == pause
             self.memberships.stop()
+
+    def test_notLaterThanTomorrow(self):
+        self.starts(found("10.0.0.1", again=float("inf")))
+        assert self.clock.getDelayedCalls()[0].getTime() == MOST
+
+    def test_whatIsNoSource(self):
+        """Is told of when it is made use of, not when it is asked."""
+        with pytest.raises(Invalid, match="interval"):
+            self.source = type("Other", (Source,), {})(self.clock)
+            del Source.interval
+            self.addCleanup(setattr, Source, "interval", 10.0)
+            self.made()
 
     def test_neverTwoQuestionsAtOnce(self):
         waiting = Deferred()

@@ -94,6 +94,21 @@ def test_aServerGoes(tmp_path):
         server.isEnded()
 
 
+def test_unusedConnectionsAreClosedAtOnce(tmp_path):
+    """Of a server that is leaving, though something runs with it yet."""
+    path = tmp_path / "servers"
+    with started(path, "a", "b", more="http-reuse = always") as balancer:
+        names(balancer, path, "a")
+        client, busy = asks(balancer, "a")
+        other, idle = asks(balancer, "a")
+        idle.sends(OK)
+        other.receivesExactly(OK)
+        names(balancer, path, "b")
+        idle.isEnded()
+        busy.sends(OK)
+        client.receivesExactly(OK)
+
+
 def test_aTunnelKeepsItsServer(tmp_path):
     path = tmp_path / "servers"
     with started(path, "a", "b") as balancer:
