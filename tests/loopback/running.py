@@ -194,12 +194,16 @@ class Balancer(Child):
         """The access log, where the configuration has C{log = file:access.log}."""
         return (self.directory / "access.log").read_text().splitlines()
 
-    def line(self, text):
+    def line(self, *texts):
         """
-        @param text: what only one exchange has: its path, or its client's port.
+        @param texts: what only one exchange has: its path, or its client's port, which
+            another client of another frontend may have had before.
         @return: its line in the access log, as soon as it is there.
         """
-        found = until(lambda: [line for line in self.lines if text in line], what=text)
+        found = until(
+            lambda: [line for line in self.lines if all(text in line for text in texts)],
+            what=" ".join(texts),
+        )
         assert len(found) == 1, found
         return found[0]
 

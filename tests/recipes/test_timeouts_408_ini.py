@@ -117,7 +117,7 @@ def test_betweenTwoRequests(late, frontend):
         head, body = asks(client, "Host: h")
         assert head.startswith("HTTP/1.1 200 OK") and body == "app"
         assert wire.readAll(client) == b""
-    assert " 200 " in late.line(line)
+    assert " 200 " in late.line(line, f" {frontend} ")
 
 
 @pytest.mark.parametrize("frontend", FRONTENDS)
