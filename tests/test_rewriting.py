@@ -9,7 +9,7 @@ from textwrap import indent
 import attr
 import pytest
 from heads import response
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
@@ -731,6 +731,7 @@ class TestAnything:
     @given(st.lists(st.sampled_from(
         ["mirror", "foo", "/", "//", ".", "..", "%2e", "%66oo", "%2f", "x", "\\", ";", "?"]
     ), max_size=14).map("".join))  # fmt: skip
+    @example("foo/;..")
     def test_neverOut(self, target):
         """Whatever a client asks for: what is passed is below the path of the URL."""
         exchange, decision = DEEP.asked("/mirror/" + target)

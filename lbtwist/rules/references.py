@@ -110,9 +110,9 @@ def inRefresh(value: bytes, mapped: Mapped) -> bytes | None:
 _NOT_NORMAL = re.compile(rb"%|//|/\.")
 _DOT_SEGMENT = re.compile(rb"/(?:\.|%2[eE]){1,2}(?:/|\Z)")
 # Two dots that are a segment to those who decode slashes first, who take \ for one, or
-# who cut off what follows a semicolon.
+# who cut off what is before or after a semicolon.
 _HIDDEN = re.compile(
-    rb"(?:[/\\]|%2[fF]|%5[cC])(?:\.|%2[eE]){2}(?:[/\\;]|%2[fF]|%5[cC]|%3[bB]|\Z)"
+    rb"(?:[/\\;]|%2[fF]|%5[cC]|%3[bB])(?:\.|%2[eE]){2}(?:[/\\;]|%2[fF]|%5[cC]|%3[bB]|\Z)"
 )
 
 
