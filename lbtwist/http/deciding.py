@@ -91,6 +91,7 @@ class Deciding:
 
     @ivar watch: is asked of every exchange who wants to be told of it: gives a
         L{Witness}, or L{None}. L{None} asks nobody.
+    @ivar responds: whether a list has rules for responses.
     """
 
     watch: Callable[[Exchange], Witness | None] | None = None
@@ -110,6 +111,7 @@ class Deciding:
         self._pools = pools
         self._deadlines = deadlines
         ofPools = [pool.rules for pool in pools.values()]
+        self.responds = response is not None or any(rules.response for rules in ofPools)
         self._requestNames = _names(request, *(rules.request for rules in ofPools))
         self._responseNames = _names(response, *(rules.response for rules in ofPools))
 

@@ -212,9 +212,11 @@ class Relay(Unread):
             self.back = None
         deciding = front.shared.deciding
         if deciding is not None:
-            if not self._responded(deciding):
+            asked = deciding.responds or exchange.rewrites or self.witness is not None
+            if asked and not self._responded(deciding):
                 return
-            trailers = deciding.responseTrailers(trailers)
+            if trailers:
+                trailers = deciding.responseTrailers(trailers)
         exchange.stage = Stage.DATA
         self._started = True
         if end:

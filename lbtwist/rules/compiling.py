@@ -78,6 +78,16 @@ class _Placed(ast.NodeTransformer):
         value = _BY_CODE.get(node.id)
         return node if value is None else self._function.read(value)
 
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        written = ast.dump(node)
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id in _KEPT_CALLS:
+            return self._function.keep(written, node.func.id, node)
+        return node
+
+
+# What rules ask for more than once, by one name: its result is kept as that of values is.
+_KEPT_CALLS = frozenset({"field"})
 
 _LOCALS = {
     "connection": "exchange.connection",
@@ -96,7 +106,7 @@ class Function:
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = dict(FUNCTIONS)
-        self._kept: list[str] = []
+        self._kept: dict[str, str] = {}
 
     def code(self, typed: Typed) -> ast.expr:
         """@return: code to put into the function."""
@@ -117,9 +127,17 @@ class Function:
         code = self._placed(ast.parse(value.code, mode="eval").body)
         if not value.kept:
             return code
-        kept = "kept_" + value.name.replace(".", "_")
-        if kept not in self._kept:
-            self._kept.append(kept)
+        return self.keep(value.name, value.name.replace(".", "_"), code)
+
+    def keep(self, what: str, name: str, code: ast.expr) -> ast.expr:
+        """
+        @param what: is the same wherever the code gives the same.
+        @param name: begins that of the local variable.
+        @return: code that runs it when it is first needed; it never gives L{None}.
+        """
+        if name in _KEPT_CALLS:
+            name += f"_{len(self._kept)}"
+        kept = self._kept.setdefault(what, f"kept_{name}")
         template = f"({kept} if {kept} is not None else ({kept} := CODE))"
         found: ast.expr = Filled({"CODE": code}).visit(ast.parse(template, mode="eval").body)
         return found
@@ -129,7 +147,7 @@ class Function:
         """Statements after which every value that was asked for so far is read anew."""
         if not self._kept:
             return []
-        return ast.parse(" = ".join(self._kept) + " = None").body
+        return ast.parse(" = ".join(self._kept.values()) + " = None").body
 
     def made(
         self, name: str, body: list[ast.stmt], file: str = "<rules>"
