@@ -126,7 +126,7 @@ def test_tlsToATargetOfOurOwn(proxies, contexts):
         assert wire.readHead(client) == b"HTTP/1.1 200 Connection established\r\n\r\n"
         port = client.getsockname()[1]
         shakesHands(client, contexts)
-    line = proxies.line(f":{port} ")
+    line = proxies.line(f":{port} ", " own own/")
     assert f" own own/127.0.0.1:{wire.port(proxies.target)} " in line
 
 

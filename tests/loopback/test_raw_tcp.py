@@ -22,8 +22,8 @@ def session(balancer, server):
 
 
 def name(client):
-    """How the log calls a client."""
-    return f"127.0.0.1:{client.getsockname()[1]} ["
+    """What only the log line of a client's session has."""
+    return f"127.0.0.1:{client.getsockname()[1]} [", "] raw "
 
 
 def speak(one, other):
@@ -46,7 +46,7 @@ def test_halfClosesPassBothWays(balancer, session):
         one.shutdown(socket.SHUT_WR)
         assert wire.readAll(other) == b"last words"
     client, _ = session
-    assert balancer.line(name(client)).split()[5:7] == ["10", "--"]
+    assert balancer.line(*name(client)).split()[5:7] == ["10", "--"]
 
 
 def test_aServerThatEndsItsSideCanBeSpokenTo(session):
@@ -88,7 +88,7 @@ def test_largeStreamsBothWaysAtOnce(balancer, session):
     ):
         assert wire.digest(wire.readAll(client)) == wire.digest(down)
     assert wire.digest(received.result) == wire.digest(up)
-    assert balancer.line(name(client)).split()[5:7] == [str(LARGE), "--"]
+    assert balancer.line(*name(client)).split()[5:7] == [str(LARGE), "--"]
 
 
 @pytest.mark.parametrize("first", ["client", "server"])
@@ -100,7 +100,7 @@ def test_aResetIsCarriedOver(balancer, session, first):
     wire.reset(one)
     with pytest.raises(ConnectionResetError):
         other.recv(10)
-    assert balancer.line(who).split()[6] == ("CD" if first == "client" else "SD")
+    assert balancer.line(*who).split()[6] == ("CD" if first == "client" else "SD")
 
 
 def test_aResetReachesWhoOnlyWrites(session):
