@@ -61,6 +61,14 @@ class BadClientHello(BalancerError):
         self.looksLike = looksLike
 
 
+class BadServerHello(BalancerError):
+    """What should be the ServerHello of TLS is none; it says why."""
+
+
+class BadConnectionRequest(BalancerError):
+    """What should be the first message of RDP is none; it says why."""
+
+
 @attr.frozen
 class Position:
     """
