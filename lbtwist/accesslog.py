@@ -70,7 +70,8 @@ def _json(surroundings: Surroundings) -> Format:
             }
         else:
             received, queued, connected, responded, total = timers(exchange)
-            at, cookie = exchange.startedAt, "--"
+            bond = exchange.bond
+            at, cookie = exchange.startedAt, "--" if bond is None else bond.came + bond.went
             passed = {
                 "TR": None if received < 0 else received,
                 "Tw": None if queued < 0 else queued,

@@ -270,7 +270,7 @@ class Arrival(Timed):
     def _helloRead(self, hello: ClientHello) -> None:
         self._awaited = None
         if self._entrance.tls is None:
-            offered = TLSInfo(hello.sni, hello.alpn, hello.versions)
+            offered = TLSInfo(hello.sni, hello.alpn, hello.versions, session=hello.session)
             self._enter(self._transport, offered, self._transport.startProtocol)
             return
         self._hello = hello

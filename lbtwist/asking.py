@@ -46,7 +46,8 @@ def ruleOf(
     made = extension.make(line.verb.options, attr.evolve(context, scope=scope))
     traced = None if line.condition is None else Traced(line.condition, scope)
     ask: Any = getattr(made, method)
-    waits = getattr(extension, "waits", True)
+    # What depends on its options is said by them.
+    waits = getattr(line.verb.options, "waits", getattr(extension, "waits", True))
     if not _isOurs(made):
         verb = Verb(ask, line, scope.stage, deadlines, clock)
         ask = verb.askAtOnce if scope.stage is Stage.RESPONSE else verb.ask

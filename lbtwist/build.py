@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count as counter
 from typing import Any
@@ -16,17 +16,32 @@ import attr
 from zope.interface.interface import InterfaceClass
 
 from lbtwist.accesslog import AccessLog
+from lbtwist.announcing import Announcer, Audience
 from lbtwist.asking import rulebookOf
+from lbtwist.balance.keys import templateKey
+from lbtwist.checks.combined import Combined, Group, Single
 from lbtwist.config.fill import readBeside
-from lbtwist.config.model import Config, FrontendConfig, Part, PoolConfig, RuleLine
+from lbtwist.config.model import Combination, Config, FrontendConfig, Part, PoolConfig, RuleLine
+from lbtwist.config.passive import isWatched
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
 from lbtwist.discovery import Resolver
+from lbtwist.ejecting import Ejecting
+from lbtwist.events import EVENTS
 from lbtwist.exchange import Exchange
 from lbtwist.fetching import Fetcher
 from lbtwist.http.terminating import Terminating
 from lbtwist.inbound import Inbound, Process
-from lbtwist.interfaces import IBalancer, IExchangeObserver, IHealthCheck, IServerSource
+from lbtwist.interfaces import (
+    IBalancer,
+    IExchangeObserver,
+    IHealthCheck,
+    IHealthObserver,
+    IPersistence,
+    IPersistenceStore,
+    IServerSource,
+    ISharedStore,
+)
 from lbtwist.joining import Joining
 from lbtwist.logged import asksForSource, formatOf
 from lbtwist.logwriter import Logs
@@ -34,9 +49,13 @@ from lbtwist.membership import Memberships
 from lbtwist.monitor import Monitor
 from lbtwist.names import Names
 from lbtwist.net.profiles import Profile
+from lbtwist.passive import exchangeFinished
+from lbtwist.persistence.chain import Chain
 from lbtwist.pool import Pool
+from lbtwist.queueing import Queue
 from lbtwist.registry import Context, Registry, installed
 from lbtwist.rules.expression import Scope
+from lbtwist.rules.reading import wire
 from lbtwist.rules.rulebook import NO_RULES, Rules
 from lbtwist.rules.values import Stage
 from lbtwist.server import Server
@@ -44,6 +63,9 @@ from lbtwist.service import Frontend, LoadBalancer
 from lbtwist.stapling import Stapler
 from lbtwist.stats import count
 from lbtwist.tlsfiles import TLSFiles
+
+LOG = "log"
+"""Who is told what happens to servers, whatever the configuration says."""
 
 
 def build(
@@ -80,21 +102,32 @@ class _Building:
         self._seconds = seconds
         self._wallclock = wallclock
         self._random = random.Random()
+        self._secret = secrets.token_bytes(32)
         self._deadlines = Deadlines(reactor, seconds)
         self._process = Process(config.settings.maxconn, config.settings.max_handshakes)
         self._newId = requestIds()
         self._logs = Logs(reactor)
+        self._audience = Audience(lambda part: self._part(IHealthObserver, part, ""))
         self._demos: dict[Server, DemoServer] = {}
         self._pools: dict[str, Pool] = {}
+        self._stores: dict[str, Any] = {}
+        # Those that have to be started.
+        self._starting: list[Any] = []
         self._resolver = Resolver(reactor)
         self._monitor = Monitor(reactor, seconds, self._random)
+        self._ejecting = Ejecting(reactor, seconds, self._monitor)
         self._names = Names(reactor, self._resolver, self._moved)
         fetch = Fetcher(reactor, self._resolver)
         self._files = TLSFiles(config, reactor, Stapler(reactor, wallclock, self._random, fetch))
-        self._joining = Joining(config, self._newId, self._monitor, self._names, self._files)
+        self._joining = Joining(
+            config, self._newId, self._monitor, self._names, self._files, self._ejecting
+        )
 
     def balancer(self) -> LoadBalancer:
         config = self._config
+        for name, store in config.stores.items():
+            self._stores[name] = self._part(ISharedStore, store.kind, "")
+        self._starting += self._stores.values()
         for name, pool in config.pools.items():
             self._pools[name] = self._pool(pool)
         for name, pool in config.pools.items():
@@ -105,14 +138,16 @@ class _Building:
             for name, frontend in config.frontends.items()
         }
         joining = self._joining
+        joining.pools = self._pools
         joining.probes = {
-            name: self._part(IHealthCheck, pool.check.probe, name)
+            name: self._check(pool.check.probe, name)
             for name, pool in config.pools.items()
             if pool.check is not None
         }
         memberships = Memberships(self._reactor, self._seconds, joining)
         for name, pool in config.pools.items():
             running = self._pools[name]
+            running.announcer = self._announcer(pool)
             for server in running.servers:
                 joining.watch(running, server)
                 if server.options.kind == "demo":
@@ -122,7 +157,8 @@ class _Building:
                 memberships.watch(running, template, source)
         return LoadBalancer(
             config, self._reactor, self._deadlines, self._process, frontends, self._pools,
-            self._monitor, self._names, memberships, self._demos, self._logs, self._files,
+            self._monitor, self._ejecting, self._names, memberships, self._demos, self._logs,
+            self._files, self._audience, self._starting,
         )  # fmt: skip
 
     def _moved(self, server: Server) -> None:
@@ -132,24 +168,84 @@ class _Building:
         pool.serversChanged()
 
     def _context(self, pool: str) -> Context:
-        return Context(self._reactor, self._seconds, self._random, pool, self._resolver)
+        return Context(
+            self._reactor, self._seconds, self._random, pool, self._resolver,
+            wallclock=self._wallclock, secret=self._secret, stores=self._stores,
+        )
 
     def _part(
-        self, makes: InterfaceClass, part: Part, pool: str, scope: Scope | None = None
+        self, makes: InterfaceClass, part: Part, pool: str, scope: Scope | None = None,
+        store: Any = None,
     ) -> Any:
         extension = self._registry.find(makes, part.name)
         options = part.options if part.options is not None else extension.options()
-        return extension.make(options, attr.evolve(self._context(pool), scope=scope))
+        if scope is not None:
+            # Files that expressions name are found from where they are written.
+            scope = attr.evolve(scope, read=partial(readBeside, part.where))
+        return extension.make(
+            options, attr.evolve(self._context(pool), scope=scope, store=store)
+        )
+
+    def _check(self, probe: Part | Combination, pool: str) -> Any:
+        if isinstance(probe, Part):
+            return self._part(IHealthCheck, probe, pool)
+        singles: list[Single] = []
+
+        def group(tree: Combination) -> Group:
+            parts: list[Group | int] = []
+            for one in tree.parts:
+                if isinstance(one, Combination):
+                    parts.append(group(one))
+                else:
+                    check = self._part(IHealthCheck, one.part, pool)
+                    parts.append(len(singles))
+                    singles.append(Single(one.part.name, check, one.port))
+            return Group(tree.least, tuple(parts))
+
+        return Combined(group(probe), singles)
 
     def _pool(self, config: PoolConfig) -> Pool:
         servers = [self._joining.make(config, options) for options in config.servers]
         http = config.mode != "tcp"
         scope = Scope(
             Stage.REQUEST if http else Stage.CONNECTION, http, self._config.conditions,
-            partial(readBeside, config.balance.where), seconds=self._seconds,
-        )  # fmt: skip
+            seconds=self._seconds,
+        )
         balancer = self._part(IBalancer, config.balance, config.name, scope)
-        return Pool(config, servers, balancer, self._reactor, self._deadlines)
+        chain = self._chain(config, scope) if config.persist else None
+        queue = self._queue(config, scope)
+        return Pool(config, servers, balancer, self._reactor, self._deadlines, chain, queue)
+
+    def _queue(self, config: PoolConfig, scope: Scope) -> Queue:
+        part = config.queue
+        if part.options is None:
+            return Queue()
+        scope = attr.evolve(scope, read=partial(readBeside, part.where))
+        key = templateKey(part.options.by, scope)
+        return Queue(key.of, {wire(one): weight for one, weight in part.options.table})
+
+    def _chain(self, config: PoolConfig, scope: Scope) -> Chain:
+        store = self._store(config)
+        return Chain(
+            [self._part(IPersistence, kind, config.name, scope, store) for kind in config.persist],
+            [kind.name for kind in config.persist],
+        )
+
+    def _store(self, config: PoolConfig) -> Any:
+        part = config.persist_store
+        if part.name in self._stores:
+            return self._stores[part.name].persistence(config.name)
+        store = self._part(IPersistenceStore, part, config.name)
+        if hasattr(store, "start"):
+            self._starting.append(store)
+        return store
+
+    def _announcer(self, config: PoolConfig) -> Announcer:
+        log = Part(LOG, self._registry.find(IHealthObserver, LOG).options())
+        told: list[tuple[Any, Iterable[str]]] = [(self._audience.observer(log), EVENTS)]
+        for one in config.notify:
+            told.append((self._audience.observer(one.observer), one.options.events or EVENTS))
+        return Announcer(told, self._wallclock)
 
     def _inbound(self, config: FrontendConfig) -> Inbound:
         pool = self._pools.get(config.pool)
@@ -184,25 +280,28 @@ class _Building:
     def _observing(
         self, config: FrontendConfig, pool: Pool | None
     ) -> list[Callable[[Exchange], object]]:
-        """@return: what tells balancers of the exchanges of their pools."""
+        """@return: what tells balancers, and who watches servers, of the exchanges of pools."""
         pools = [pool] if pool is not None else []
         if config.connection or config.request:
             # A rule may choose any of them.
             pools = list(self._pools.values())
+        found: list[Callable[[Exchange], object]] = []
+        if any(isWatched(one.config) for one in pools):
+            found.append(exchangeFinished)
         told = {
             one: one.balancer.exchangeFinished
             for one in pools
             if IExchangeObserver.providedBy(one.balancer)
         }
         if not told or (len(pools) == 1 and config.connect != "terminate"):
-            return list(told.values())
+            return [*found, *told.values()]
 
         def tell(exchange: Exchange) -> None:
             observe = told.get(exchange.pool)
             if observe is not None:
                 observe(exchange)
 
-        return [tell]
+        return [*found, tell]
 
     def _rules(
         self,

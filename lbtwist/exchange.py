@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from lbtwist.sansio.clientcert import ClientCertificate
 
 if TYPE_CHECKING:
+    from lbtwist.persistence.bond import Bond
     from lbtwist.sansio.proxyheader import ProxyHeader
     from lbtwist.sansio.requesthead import RequestHead
     from lbtwist.sansio.responsehead import ResponseHead
@@ -94,6 +95,7 @@ class TLSInfo:
     @ivar certificate: the client's, of C{cryptography}; L{None} without one.
     @ivar verify: OpenSSL's code for it; 0 if it is good.
     @ivar resumed: an older session goes on.
+    @ivar session: in a passthrough the id of the session that the client would resume.
     @ivar chain: the certificates that C{certificate} was verified by, the nearest
         first, without the root; empty in a resumed session.
     @ivar guard: given a host, as C{Host} has it, whether this connection meets what is
@@ -112,6 +114,7 @@ class TLSInfo:
     resumed: bool = False
     chain: tuple[Any, ...] = ()
     guard: Callable[[bytes], bool] | None = None
+    session: bytes = b""
 
     @cached_property
     def told(self) -> ClientCertificate | None:
@@ -201,7 +204,7 @@ class Exchange:
     @ivar frontend: the frontend's runtime object, see L{lbtwist.stats.Traffic}.
     @ivar pool: the pool chosen, or L{None}.
     @ivar server: the server it has a slot of, or had when it ended.
-    @ivar tried: servers that failed before a byte was sent, never chosen again.
+    @ivar tried: servers that have failed it, never chosen again.
     @ivar freeAt: the exchange before it on its connection had ended; 0.0 for the first.
     @ivar startedAt: the first byte of the request.
     @ivar requestAt: the request head was complete.
@@ -211,12 +214,12 @@ class Exchange:
     @ivar finishedAt: the last byte was handed to the kernel.
     @ivar bytesIn: bytes read from the client, heads among them.
     @ivar bytesOut: bytes written to the client, heads among them.
-    @ivar retries: how many more connects were tried after the first.
+    @ivar retries: how many more attempts were made after the first had failed.
     @ivar source: host and port of our side of the connection to the server, where the log
         asks for it; L{None} otherwise.
     @ivar ahead: how many waited before it in the queues of the server, the pool.
     @ivar captures: text that rules have captured for the log, by C{"request"} and
-        C{"response"} and by name; L{None} for nothing.
+        C{"response"} and by name; cookies by C{"cookie"} and these two; L{None} for nothing.
     @ivar vars: what rules keep for each other; L{None} for nothing.
     @ivar settings: what rules have set for this exchange alone, by the name of the
         option, such as C{timeout_tunnel}; C{log} is L{False} where no line is wanted.
@@ -225,6 +228,9 @@ class Exchange:
         response rules; L{None} for nothing.
     @ivar clientHost: C{Host} as the client has sent it, where a rule has set another;
         L{None} where none has.
+    @ivar early: what the client of a session has sent before a server was chosen, where its
+        pool waits for that; C{b""} once it has one.
+    @ivar bond: what persistence knows of it; L{None} where its pool has none.
     @cvar rehearsal: whether rules and balancers are asked only to hear what they would
         say: nothing may be counted, kept or moved on its account.
     @ivar rule: the L{lbtwist.rules.rulebook.Rule} that has decided, if one has.
@@ -238,7 +244,7 @@ class Exchange:
         "connectedAt", "respondedAt", "finishedAt", "bytesIn", "bytesOut", "retries",
         "redispatched", "reused", "ahead", "observers", "vars", "reason", "requestId",
         "captures", "holding", "passthrough", "rule", "settings",
-        "rewrites", "clientHost", "freeAt", "source",
+        "rewrites", "clientHost", "freeAt", "source", "bond", "early",
     )  # fmt: skip
 
     rehearsal: ClassVar[bool] = False
@@ -273,6 +279,8 @@ class Exchange:
         self.rewrites: tuple[Any, ...] | None = None
         self.source: tuple[str, int] | None = None
         self.clientHost: bytes | None = None
+        self.early = b""
+        self.bond: Bond | None = None
         self.rule: Any = None
         self.reason = self.requestId = self.passthrough = ""
 

@@ -1,9 +1,9 @@
 """
 One answer by HTTP, within bounds of time and length: OCSP responses of responders, lists of
-servers.
+servers, and that a message was taken.
 
 When it is fetched and what is made of it is not known here: that is L{lbtwist.stapling}'s,
-and that of L{lbtwist.sources}.
+and that of L{lbtwist.sources} and L{lbtwist.notices}.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Fetched:
     """
     What has come.
 
-    @ivar body: empty with C{status} 304.
+    @ivar body: empty with C{status} 304, and where only the status was asked for.
     """
 
     status: int
@@ -181,14 +181,15 @@ class _Fetch:
         """
         @param hops: the most redirects that are followed.
         @param secured: whether none may lead away from TLS.
-        @param alsoGood: statuses besides 200 that are no failure.
+        @param alsoGood: statuses besides 200 that are no failure, and whose body is of no
+            interest; 200 may be one.
         @raise NotFetched: with the reason.
         """
         agent = Agent.usingEndpointFactory(self._reactor, self)
         for hop in range(hops + 1):
             request = None if data is None else _Request(data)
             response = await agent.request(method, _encoded(url), headers, request)
-            if response.code == 200:
+            if response.code == 200 and 200 not in alsoGood:
                 body = _Response(self._connection.abortConnection)
                 response.deliverBody(body)
                 found = await body.done
@@ -287,6 +288,23 @@ class Fetcher:
         headers = Headers({name.encode(): [value.encode()] for name, value in fields.items()})
         secured = url.startswith("https:")
         asking = fetch.ask(b"GET", url, headers, None, hops, secured, (NOT_MODIFIED,))
+        return self._within(timeout or self._timeout, fetch, Deferred.fromCoroutine(asking))
+
+    def post(
+        self, url: str, fields: Mapping[str, str], data: bytes, timeout: float = 0.0
+    ) -> Deferred[Fetched]:
+        """
+        Send something by POST. No redirect is followed: what is sent is for nobody else.
+
+        @param url: as for a response of OCSP.
+        @param fields: of the request.
+        @param timeout: in place of the usual one.
+        @return: the response, without its body, if its status is one of 200 to 299. Fails, and
+            may be cancelled, as that of a response of OCSP.
+        """
+        fetch = _Fetch(self._reactor, self._names, MOST)
+        headers = Headers({name.encode(): [value.encode()] for name, value in fields.items()})
+        asking = fetch.ask(b"POST", url, headers, data, 0, alsoGood=range(200, 300))
         return self._within(timeout or self._timeout, fetch, Deferred.fromCoroutine(asking))
 
     def _within(

@@ -225,12 +225,11 @@ class Inbound:
         @return: what speaks the frontend's mode with a client.
         """
         if self.config.mode == "http":
-            kept = None if exchange is None else exchange.vars
-            return HTTPFront(self.shared, connection, pool, kept)
+            if exchange is None:
+                return HTTPFront(self.shared, connection, pool)
+            return HTTPFront(self.shared, connection, pool, exchange.vars, exchange.settings)
         exchange = exchange or self.newExchange(connection)
         assert pool is not None
-        if self.watch is not None:
-            self.watch.sessionBegan(exchange, pool)
         session: Session
         session = Session(
             exchange, pool, self._deadlines, Timeouts.of(self.config, pool.config),

@@ -117,6 +117,179 @@ class ITunnelWatcher(Interface):
     )
 
 
+class IPersistence(Interface):
+    """
+    One kind of persistence: how a client comes back to the server it had. Made for a pool;
+    never chooses a server by itself.
+
+    One that also provides L{IResponseRule} sees the heads of its pool's responses, after all
+    rules have. Nothing of it raises, and no Deferred of it fails: what cannot be known, such
+    as where a store is away, is L{None}.
+    """
+
+    def recall(exchange):  # type: ignore[no-untyped-def]
+        """
+        Asked once, before a balancer is.
+
+        @param exchange: its C{bond} is there; see L{lbtwist.persistence.bond}.
+        @return: the name of the server the client had, whether it can be had or not; L{None}
+            if it is not known; or a Deferred of either.
+        """
+
+    def remember(exchange, name):  # type: ignore[no-untyped-def]
+        """
+        The client belongs to a server from now on, whatever was known before.
+
+        @param name: of the server.
+        """
+
+
+class IClaiming(Interface):
+    """
+    What a persistence may also provide: of several exchanges of a new client at once all
+    come to one server.
+    """
+
+    def claim(exchange, name, instead):  # type: ignore[no-untyped-def]
+        """
+        A server has been chosen and is about to be connected to.
+
+        @param instead: the name that C{recall} gave, if that server cannot be had; it counts
+            as none. C{""} otherwise.
+        @return: the name of the server that has the client now: that of another exchange
+            which was first, otherwise C{name}; L{None} if nothing can be said of this
+            exchange; or a Deferred of one of these.
+        """
+
+    def confirm(exchange, name):  # type: ignore[no-untyped-def]
+        """The connection to the server that was claimed stands."""
+
+    def release(exchange, name):  # type: ignore[no-untyped-def]
+        """It failed: if the client still belongs to that server it belongs to none now."""
+
+
+class IInspecting(Interface):
+    """
+    What a persistence or a balancer may also provide: it looks at the first bytes of
+    sessions in C{mode = tcp}. No server is asked for before it has seen enough of the
+    client's, or C{inspect-delay} is over; they are the exchange's C{early} then. Nothing is
+    held back of what is looked at, and nothing may be changed.
+    """
+
+    def inspectClient(exchange):  # type: ignore[no-untyped-def]
+        """
+        A session has begun.
+
+        @return: is called with all that the client has sent so far, each time that it has
+            sent more, until it gives C{True}: it has seen enough. L{None} if there is
+            nothing to see.
+        """
+
+    def inspectServer(exchange):  # type: ignore[no-untyped-def]
+        """
+        A server has been chosen for the session.
+
+        @return: is called with each piece that this server sends, until it gives C{True}.
+            L{None} if there is nothing to see.
+        """
+
+
+class IPersistenceStore(Interface):
+    """
+    Knows by key which server a client had. See L{IPersistence} for what failing means.
+    """
+
+    size = Attribute("How many keys are known; -1 if that cannot be said.")
+
+    def get(key, ttl):  # type: ignore[no-untyped-def]
+        """
+        @param key: bytes, at most L{lbtwist.persistence.keyed.LONGEST}.
+        @param ttl: seconds that the key is known for from now on.
+        @return: a name, L{None}, or a Deferred of either.
+        """
+
+    def claim(key, name, ttl, instead):  # type: ignore[no-untyped-def]
+        """
+        Have a name known by a key unless there is another than C{instead}, in one step.
+
+        @return: the name that is known now, or a Deferred of it; L{None} if it cannot be
+            known.
+        """
+
+    def put(key, name, ttl):  # type: ignore[no-untyped-def]
+        """Have a name known by a key, whatever was known."""
+
+    def drop(key, name):  # type: ignore[no-untyped-def]
+        """Forget a key if it is known by this name."""
+
+    def bound(name):  # type: ignore[no-untyped-def]
+        """@return: how many keys are known by a name; -1 if that cannot be said."""
+
+
+class ISharedStore(Interface):
+    """
+    A C{[store NAME]}: several pools and limits share it, and so do other balancers.
+    """
+
+    def persistence(pool):  # type: ignore[no-untyped-def]
+        """
+        @param pool: the name of one; its keys are apart from those of others.
+        @return: an L{IPersistenceStore}.
+        """
+
+    def counts(name):  # type: ignore[no-untyped-def]
+        """
+        @param name: bytes; who counts by the same name counts the same.
+        @return: an L{ICounts}.
+        """
+
+    def start():  # type: ignore[no-untyped-def]
+        """
+        @return: L{None}, or a Deferred that fires when it can be asked, or when it is known,
+            within a few seconds, that it cannot be for now; nobody is accepted before.
+        @raise StartError: if it never could be.
+        """
+
+    def stop():  # type: ignore[no-untyped-def]
+        """@return: L{None}, or a Deferred that fires when nothing of it is left."""
+
+
+class ICounts(Interface):
+    """
+    Counts by key, for all who share it. What cannot be known is L{None}; no Deferred of it
+    fails but by being cancelled.
+    """
+
+    def take(key, each, ahead, keep):  # type: ignore[no-untyped-def]
+        """
+        Take one from a bucket (ITU-T I.371, the generic cell rate algorithm).
+
+        @param key: bytes.
+        @param each: seconds until a bucket has one more.
+        @param ahead: seconds of what may be taken at once, but for the first.
+        @param keep: whether it is taken, or only looked at.
+        @return: 0.0 if there was one, else the seconds until there will be; or a Deferred of
+            either.
+        """
+
+    def enter(key, most):  # type: ignore[no-untyped-def]
+        """
+        Be one of those that are there at once.
+
+        @param key: bytes.
+        @param most: so many may be.
+        @return: a lease, or a Deferred of it. Its C{held} is whether there was room; L{None}
+            if that cannot be known. One that is C{True} lasts until L{leave}, or until this
+            process is gone.
+        """
+
+    def keep(lease):  # type: ignore[no-untyped-def]
+        """Who could not know whether there is room is there: to be counted when it can be."""
+
+    def leave(lease):  # type: ignore[no-untyped-def]
+        """@param lease: that is held, or kept; it ends."""
+
+
 class IBalancer(Interface):
     """
     Chooses a server.
@@ -131,7 +304,7 @@ class IBalancer(Interface):
         @param servers: a tuple that is not empty: all are usable, below their
             limit and untried. It is the same object as long as neither the
             servers nor their weights changed, so what is derived of it may be
-            kept by its identity.
+            kept by its identity. A weight may be a fraction, in hundredths.
         @param exchange: the L{lbtwist.exchange.Exchange}; in C{mode = tcp} its
             C{request} is L{None}.
         @return: one of the servers.
@@ -197,6 +370,33 @@ class IExchangeObserver(Interface):
         """
 
 
+class IHealthObserver(Interface):
+    """
+    Is told what happens to servers. A word after C{notify =} names one. One that also
+    provides L{IEnding} is told when the balancer ends.
+    """
+
+    def healthChanged(event):  # type: ignore[no-untyped-def]
+        """
+        Must be quick: what takes time is begun, and not waited for. An error in it is logged
+        and concerns nobody else.
+
+        @param event: a L{lbtwist.events.HealthEvent}.
+        """
+
+
+class IEnding(Interface):
+    """What an observer may also provide: something of it has to be ended."""
+
+    def end():  # type: ignore[no-untyped-def]
+        """
+        The balancer ends; it may be started again.
+
+        @return: L{None}, or a Deferred that fires, within a few seconds, when no timer and no
+            connection is left.
+        """
+
+
 class ILoadBalancer(Interface):
     """All that an embedding program needs; also an C{IService}."""
 
@@ -230,6 +430,15 @@ class ILoadBalancer(Interface):
             already, or when the balancer stops; and with what C{matches} has raised.
             It may be cancelled.
         @raise KeyError: if there is no such frontend.
+        """
+
+    def drainServer(pool, name):  # type: ignore[no-untyped-def]
+        """
+        Have a server get no new clients: those it has go on, and those who are bound to it
+        come back to it.
+
+        @return: a L{lbtwist.draining.Drain}; the same one while it lasts.
+        @raise KeyError: if there is no such pool, or no such server in it.
         """
 
     def drain(grace):  # type: ignore[no-untyped-def]

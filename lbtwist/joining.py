@@ -14,7 +14,9 @@ from typing import Any
 import attr
 
 from lbtwist.config.model import Config, PoolConfig, ServerConfig
+from lbtwist.config.tracking import trackedOf
 from lbtwist.discovery import resolve
+from lbtwist.ejecting import Ejecting
 from lbtwist.greeting import checkGreetingOf, greetingOf
 from lbtwist.health import Health
 from lbtwist.monitor import Monitor
@@ -30,18 +32,21 @@ class Joining:
     Brings servers to work and lets them go.
 
     @ivar probes: what checks the servers of each pool that has a check, by its name.
+    @ivar pools: all pools by name, for servers that track one of another.
     """
 
     def __init__(
         self, config: Config, newId: Callable[[], str], monitor: Monitor, names: Names,
-        files: TLSFiles,
+        files: TLSFiles, ejecting: Ejecting,
     ) -> None:
         self.probes: Mapping[str, Any] = {}
+        self.pools: Mapping[str, Pool] = {}
         self._config = config
         self._newId = newId
         self._monitor = monitor
         self._names = names
         self._files = files
+        self._ejecting = ejecting
 
     def make(self, pool: PoolConfig, options: ServerConfig, key: str = "") -> Server:
         """@return: a server that nothing watches yet."""
@@ -51,8 +56,10 @@ class Joining:
         server = Server(
             pool.name, options.name, None, options.weight, options.backup, options.maxconn, key,
             health=health, proxy=greetingOf(options, self._newId),
-            checkProxy=checkGreetingOf(options), options=options,
+            checkProxy=checkGreetingOf(options), options=options, maxqueue=options.maxqueue,
+            slowstart=options.slowstart or pool.slowstart,
         )  # fmt: skip
+        server.capacity.minconn = options.minconn
         if options.kind == "tcp":
             origin = self._origin(pool, options)
             server.origin = None if origin.plain else origin
@@ -63,7 +70,7 @@ class Joining:
 
     def watch(self, pool: Pool, server: Server) -> None:
         """
-        Find its address, and check it.
+        Find its address, check it, and count what becomes of exchanges with it.
 
         @raise StartError: if its address is of an interface that does not exist.
         """
@@ -73,8 +80,12 @@ class Joining:
             server.endpoint = resolve(options)
             if server.endpoint is None:
                 self._names.watch(server, options.host, options.port)
-        if check is not None and options.check:
+        if options.track:
+            tracked, name = trackedOf(pool.name, options)
+            self._monitor.follow(pool, server, self.pools[tracked].find(name))
+        elif check is not None and options.check:
             self._monitor.watch(pool, server, self.probes[pool.name], check.timing)
+        self._ejecting.watch(pool, server)
 
     def verify(self, pool: PoolConfig, options: ServerConfig) -> None:
         """
@@ -104,16 +115,22 @@ class Joining:
 
     def joinAgain(self, pool: Pool, server: Server) -> None:
         # What its checks have said of it is what they will say again.
-        server.weight = server.options.weight
+        server.capacity.weight = server.options.weight
+        server.capacity.percent = 100
+        server.adapt()
         self.watch(pool, server)
 
     def weigh(self, server: Server, weight: int) -> None:
-        server.weight = weight
-        self._monitor.weighed(server)
+        server.capacity.weight = weight
+        server.adapt()
+
+    def came(self, pool: Pool, server: Server) -> None:
+        self._monitor.warming.begin(pool, server)
 
     def leave(self, pool: Pool, server: Server) -> None:
         # Whether it is up does not matter any more, and that it is down is no news.
         self._monitor.forget(server)
+        self._ejecting.forget(pool, server)
         self._names.forget(server)
         pool.reuse.drop(server)
 

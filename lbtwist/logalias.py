@@ -79,8 +79,14 @@ _N, _T, _P, _M = Form.NUMBER, Form.TEXT, Form.PLAIN, Form.MESSAGE
 
 ALIASES: Mapping[str, Alias] = {
     "B": Alias(_N, "exchange.bytesOut", "Bytes written to the client."),
-    "CC": Alias(_T, "''", "The captured cookie of the request.", http=True, empty=True),
-    "CS": Alias(_T, "''", "The captured cookie of the response.", http=True, empty=True),
+    "CC": Alias(
+        _T, "captured(cookies.get('request', '')).replace(' ', '#20')",
+        "The captured cookie of the request.", http=True, empty=True,
+    ),
+    "CS": Alias(
+        _T, "captured(cookies.get('response', '')).replace(' ', '#20')",
+        "The captured cookie of the response.", http=True, empty=True,
+    ),
     "H": Alias(_T, "hostname", "The name of this machine."),
     "HM": Alias(_M, "method", "The method.", http=True),
     "HP": Alias(_M, "uri.partition('?')[0]", "The target without its query.", http=True),
@@ -185,7 +191,10 @@ ALIASES: Mapping[str, Alias] = {
     "trl": Alias(_P, "localDate(exchange.startedAt)", "The first byte, local time.", http=True),
     "ts": Alias(_P, "exchange.cause + exchange.stage", "How it ended: two letters."),
     "tsc": Alias(
-        _P, "exchange.cause + exchange.stage + '--'", "The same, and what became of the cookie."
+        _P,
+        "exchange.cause + exchange.stage + ('--' if exchange.bond is None else"
+        " exchange.bond.came + exchange.bond.went)",
+        "The same, and what became of the cookie.",
     ),
 }  # fmt: skip
 """What there is, by the names of HAProxy."""
@@ -276,6 +285,7 @@ PARTS = (
     ),
     ("lines", "lines = counted()"),
     ("captures", "captures = exchange.captures or NOTHING"),
+    ("cookies", "cookies = captures.get('cookie', NOTHING)"),
     ("request", "request = captures.get('request', NOTHING)"),
     ("response", "response = captures.get('response', NOTHING)"),
 )

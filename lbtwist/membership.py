@@ -24,8 +24,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from lbtwist.announcing import leftOf
 from lbtwist.config.model import PoolConfig, ServerConfig, ServersConfig
 from lbtwist.errors import BalancerError, Nobody, StartError
+from lbtwist.events import JOINED, LEFT, stateOf
 from lbtwist.interfaces import IServerSource
 from lbtwist.members import few, many, nameOf, oneLine, wantedOf, weightOf
 from lbtwist.pool import Pool
@@ -67,6 +69,9 @@ class Joins(Protocol):
 
     def weigh(self, server: Server, weight: int) -> None:
         """Its weight is another one now."""
+
+    def came(self, pool: Pool, server: Server) -> None:
+        """It has joined others, which were there before it; its pool has not been told yet."""
 
     def leave(self, pool: Pool, server: Server) -> None:
         """It gets no new exchanges; what runs may end."""
@@ -284,7 +289,7 @@ class Memberships:
                 if server is None:
                     continue
                 taken.add(server.name)
-                came.append(server.name)
+                came.append(server)
             changed = self._adapt(membership, server, member, lowest) or changed
             servers[address] = server
         if wanted and not servers:
@@ -293,14 +298,18 @@ class Memberships:
         gone = {address: one for address, one in before.items() if address not in servers}
         membership.named = wanted
         membership.servers = servers
+        were = {server: stateOf(server) for server in gone.values()}
         for server in gone.values():
             server.leaving = True
             self._joins.leave(membership.pool, server)
         membership.leaving.update(gone)
+        if membership.answeredAt is not None:
+            for server in came:
+                self._joins.came(membership.pool, server)
         if came or gone or changed or list(before) != list(servers):
             self._place(membership.pool)
         if came or gone:
-            self._tell(membership, came, [server.name for server in gone.values()])
+            self._tell(membership, came, were)
         if left and tuple(left) != membership.left:
             self._log.warn(
                 "{membership}: not taken: {left}", membership=str(membership), left=few(left)
@@ -388,14 +397,28 @@ class Memberships:
                 self._joins.forget(membership.pool, server)
         self._look()
 
-    def _tell(self, membership: Membership, came: list[str], gone: list[str]) -> None:
+    def _tell(
+        self, membership: Membership, came: list[Server], gone: dict[Server, str]
+    ) -> None:
+        """@param gone: with what each was before."""
         said = "".join(
-            f"; {word}: {few(names)}" for word, names in (("new", came), ("gone", gone)) if names
+            f"; {word}: {few([server.name for server in servers])}"
+            for word, servers in (("new", came), ("gone", gone))
+            if servers
         )
         self._log.info(
             "{membership} names {count}{said}",
             membership=str(membership), count=many(len(membership.servers), "server"), said=said,
         )  # fmt: skip
+        if membership.answeredAt is None:
+            # Those that are there from the beginning are no news.
+            return
+        pool = membership.pool
+        left = leftOf(pool)
+        for server in came:
+            pool.announcer.tell(pool, server, JOINED, "", str(membership), left=left)
+        for server, before in gone.items():
+            pool.announcer.tell(pool, server, LEFT, before, str(membership), left=left)
 
 
 class _Wrong(BalancerError):

@@ -7,9 +7,8 @@ What a check does is L{lbtwist.checks}'s, how many results it takes L{lbtwist.he
 
 from __future__ import annotations
 
-import os.path
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
@@ -18,12 +17,15 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lbtwist.checks import CheckCancelled
+from lbtwist.announcing import leftOf
+from lbtwist.checks import CheckCancelled, resultOf
 from lbtwist.config.model import CheckOptions
+from lbtwist.events import ADMIN, DOWN, ROLE, UP, WEIGHT, reasonOf, stateOf
 from lbtwist.exchange import Cause
 from lbtwist.health import Admin, Result, Transition
 from lbtwist.pool import Pool
-from lbtwist.server import Endpoint, Server
+from lbtwist.server import Server
+from lbtwist.warming import Warming
 
 AT_ONCE = 256
 """The most checks that run at the same time."""
@@ -31,47 +33,8 @@ AT_ONCE = 256
 LEAST = 0.01
 """Seconds: no interval is shorter, whatever is written down or comes by chance."""
 
-MOST_WEIGHT = 256
-"""The heaviest that a server becomes by what its check says."""
-
-LONGEST = 200
-"""Characters of a reason in the log; it may come from anywhere."""
-
-
-def _at(endpoint: Endpoint, port: int) -> Endpoint:
-    """The same host with another port; a path has none."""
-    if not port or isinstance(endpoint.address, str):
-        return endpoint
-    host, _, *more = endpoint.address
-    return attr.evolve(endpoint, address=(host, port, *more))
-
-
-def _share(weight: int, percent: int) -> int:
-    """
-    @return: so much of a weight; nothing only of nothing, because a server without weight
-        gets no new clients, which is more than a small share means.
-    """
-    return min(MOST_WEIGHT, max(weight * percent // 100, min(1, weight * percent)))
-
-
-def _resultOf(failure: Failure) -> Result:
-    """What a check has found that failed instead of saying so."""
-    error = failure.value
-    if isinstance(error, OSError):
-        return Result(False, "SOCKERR", (error.strerror or str(error)).lower())
-    reason = f"{type(error).__name__}: {failure.getErrorMessage()}"
-    raised = failure.getTracebackObject()
-    if raised is not None:
-        # Instead of a traceback for every check: where to look.
-        while raised.tb_next is not None:
-            raised = raised.tb_next
-        file = os.path.basename(raised.tb_frame.f_code.co_filename)
-        reason += f" ({file}:{raised.tb_lineno})"
-    return Result(False, "L7RSP", reason)
-
-
-def _reasonOf(result: Result) -> str:
-    return " ".join(f"{result.status} {result.detail}".split())[:LONGEST]
+_LEFT = {"fail-check": 1 << 30, "sudden-death": 1, "mark-down": 0}
+"""How many more failures may be needed, at the most, after what C{on-error} says."""
 
 
 @attr.define(eq=False)
@@ -84,7 +47,6 @@ class _Watched:
     @ivar queued: it is due, and waits until others have ended.
     @ivar timer: until the next check, or until the one that runs takes too long:
         there is never more than one of the two.
-    @ivar weight: the server's own, of which a check may say how much it is to have.
     @ivar admin: what the check has done last: nothing else is its own to take back.
     """
 
@@ -96,11 +58,7 @@ class _Watched:
     running: Deferred[Any] | None = None
     queued: bool = False
     timer: Any = None
-    weight: int = attr.field(init=False)
     admin: str = Admin.READY
-
-    def __attrs_post_init__(self) -> None:
-        self.weight = self.server.weight
 
     @property
     def interval(self) -> float:
@@ -127,6 +85,8 @@ class Monitor:
     """
     Runs checks. Of one server never two at once, of all never more than a bound;
     those that are due wait in the order of their times.
+
+    @ivar warming: has those that come up start slowly; it runs while this does.
     """
 
     _log = Logger()
@@ -140,11 +100,16 @@ class Monitor:
         @param random: spreads the checks.
         @param atOnce: the most checks that run at the same time.
         """
+        self.warming = Warming(reactor, clock)
         self._reactor = reactor
         self._clock = clock
         self._random = random
         self._atOnce = atOnce
         self._watched: dict[Server, _Watched] = {}
+        self._followed: dict[Server, Server] = {}
+        self._followers: dict[Server, dict[Server, Pool]] = {}
+        # The state of L{Admin} that was in force when one that follows was last looked at.
+        self._stood: dict[Server, str] = {}
         self._waiting: deque[_Watched] = deque()
         self._busy = 0
         self._serving = False
@@ -163,26 +128,65 @@ class Monitor:
         @param check: an L{lbtwist.interfaces.IHealthCheck}.
         """
         self.forget(server)
-        watched = self._watched[server] = _Watched(pool, server, check, timing)
+        # What no administrator has done, an earlier check of it has.
+        admin = Admin.READY if server.health.held else server.health.admin
+        watched = self._watched[server] = _Watched(pool, server, check, timing, admin=admin)
         if self._started:
             self._schedule(watched, 0.0)
 
+    def follow(self, pool: Pool, server: Server, followed: Server) -> None:
+        """
+        Have a server be up and down as another is, from now on, and out of service when that
+        one is, as C{track} of HAProxy does.
+
+        @param followed: is of any pool, and may follow a third. It is not forgotten before.
+        """
+        self.forget(server)
+        self._followed[server] = followed
+        self._followers.setdefault(followed, {})[server] = pool
+        server.health.followed = followed.health
+        server.health.up = followed.health.up
+        self._stood[server] = server.health.inForce
+
     def forget(self, server: Server) -> None:
         """Check a server no more; what its checks said so far stays."""
+        self.warming.forget(server)
+        followed = self._followed.pop(server, None)
+        if followed is not None:
+            del self._followers[followed][server]
+            del self._stood[server]
         watched = self._watched.pop(server, None)
         if watched is not None:
             self._rest(watched)
             self._serve()
 
-    def weighed(self, server: Server) -> None:
-        """A server has another weight of its own, of which its check may say how much counts."""
+    def suspect(self, server: Server, onError: str, reason: str) -> None:
+        """
+        Real traffic speaks against a server; of one that is not checked that changes nothing.
+
+        @param onError: C{fail-check} counts as a check that failed, C{sudden-death} as so
+            many that one more takes the server down, C{mark-down} as all that takes; after
+            each of them, and after C{fastinter}, the next check comes at the fast interval.
+        """
         watched = self._watched.get(server)
-        if watched is not None:
-            watched.weight = server.weight
+        if watched is None or watched.resting:
+            return
+        left = _LEFT.get(onError)
+        if left is not None:
+            result = Result(False, "HANA", reason, at=self._clock())
+            transition = server.health.doubted(result, left)
+            if transition is not None:
+                self._changed(watched.pool, server, transition)
+        # That may have ended the watch, or begun another.
+        timer, fast = watched.timer, max(LEAST, watched.timing.fast)
+        waits = timer is not None and watched.running is None
+        if watched.timing.fast and waits and timer.getTime() - self._reactor.seconds() > fast:
+            timer.reset(fast)
 
     def start(self) -> None:
         """Begin: the first checks are spread over the interval, the first comes now."""
         self._started = True
+        self.warming.start()
         count = len(self._watched)
         for index, watched in enumerate(self._watched.values()):
             self._schedule(watched, watched.timing.interval * index / count)
@@ -190,6 +194,7 @@ class Monitor:
     def stop(self) -> None:
         """End every check and every timer, now."""
         self._started = False
+        self.warming.stop()
         for watched in self._watched.values():
             self._rest(watched)
 
@@ -212,6 +217,9 @@ class Monitor:
 
     def _again(self, watched: _Watched) -> None:
         """Let the next check come, an interval after the last began."""
+        if not self._started or self._watched.get(watched.server) is not watched:
+            # Who was told of what this one has found has ended it.
+            return
         jitter = watched.timing.jitter / 100 * self._random.uniform(-1.0, 1.0)
         next = watched.startedAt + max(LEAST, watched.interval * (1.0 + jitter))
         self._schedule(watched, max(0.0, next - self._clock()))
@@ -246,7 +254,7 @@ class Monitor:
         assert server.endpoint is not None, f"{server!r} has lost its address"
         if watched.timing.port:
             # A check reads the address of a server; what else it may look at is shared.
-            server = attr.evolve(server, endpoint=_at(server.endpoint, watched.timing.port))
+            server = attr.evolve(server, endpoint=server.endpoint.at(watched.timing.port))
         self._busy += 1
         running = watched.running = maybeDeferred(watched.check.check, server)
         watched.timer = self._reactor.callLater(watched.timeout, self._expired, watched)
@@ -273,23 +281,21 @@ class Monitor:
         if not late:
             watched.timer.cancel()
             watched.timer = None
-        if isinstance(answer, Result):
-            result = answer
-        elif not isinstance(answer, Failure):
-            result = Result(False, "L7RSP", f"the check answered {answer!r:.80}, not a Result")
-        elif isinstance(answer.value, CheckCancelled):
-            result = watched.late(answer.value.status, answer.value.detail)
-        elif late:
+        cancelled = answer.value if isinstance(answer, Failure) else None
+        if isinstance(cancelled, CheckCancelled):
+            result = watched.late(cancelled.status, cancelled.detail)
+        elif cancelled is not None and late:
             result = watched.late("L7TOUT", "no result")
         else:
-            result = _resultOf(answer)
+            result = resultOf(answer)
         self._ended(watched, result)
 
     def _ended(self, watched: _Watched, result: Result) -> None:
         self._busy -= 1
         server = watched.server
-        if not result.duration:
-            result = attr.evolve(result, duration=self._clock() - watched.startedAt)
+        now = self._clock()
+        duration = result.duration or now - watched.startedAt
+        result = attr.evolve(result, duration=duration, at=now)
         server.traffic.checks += 1
         if not result.passed:
             server.traffic.checkFailures += 1
@@ -297,9 +303,9 @@ class Monitor:
         transition = server.health.told(result)
         self._again(watched)
         if transition is not None:
-            self._changed(watched, transition)
-        elif changed:
-            self._serversChanged(watched)
+            self._changed(watched.pool, server, transition)
+        if changed:
+            self.administered(watched.pool, server)
         self._serve()
 
     def _apply(self, watched: _Watched, result: Result) -> bool:
@@ -310,64 +316,105 @@ class Monitor:
         """
         server = watched.server
         health = server.health
-        before = (server.weight, server.maxconn, health.admin)
+        changed = self._setRole(watched.pool, server, result)
+        state, admin = stateOf(server), health.admin
         if result.weight is not None:
-            server.weight = _share(watched.weight, result.weight)
+            server.capacity.percent = result.weight
         if result.maxconn is not None:
-            server.maxconn = result.maxconn
-        if result.admin is not None and health.admin in (watched.admin, Admin.READY):
+            server.capacity.maxconn = result.maxconn
+        ours = health.admin == watched.admin and not health.held
+        if result.admin is not None and (ours or health.admin == Admin.READY):
             health.admin = watched.admin = result.admin
-        after = (server.weight, server.maxconn, health.admin)
-        if after == before:
+            health.held = False
+        events = [ADMIN[health.admin]] if health.admin != admin else []
+        if server.adapt():
+            events.append(WEIGHT)
+        if admin == Admin.MAINT and health.usable:
+            self.warming.begin(watched.pool, server)
+        for what in events:
+            self._tell(watched.pool, server, what, state, result)
+        return changed or bool(events)
+
+    def _setRole(self, pool: Pool, server: Server, result: Result) -> bool:
+        """@return: whether it has another role by what its check says."""
+        role = result.role
+        if role is None or role == server.role:
             return False
-        self._log.info(
-            "Server {pool}/{server} has weight {weight}, maxconn {maxconn} and is {admin} now, "
-            "reason: {reason}.",
-            pool=server.pool, server=server.name, weight=server.weight, maxconn=server.maxconn,
-            admin=health.admin, reason=_reasonOf(result),
-        )  # fmt: skip
+        server.role = role
+        self._tell(pool, server, ROLE, stateOf(server), result)
         return True
 
-    def _serversChanged(self, watched: _Watched) -> None:
-        pool = watched.pool
-        try:
-            pool.serversChanged()
-        except Exception:
-            self._log.failure("{pool!r} met an error when a server changed", pool=pool)
+    def administered(self, pool: Pool, server: Server) -> None:
+        """
+        A server that stays up, or down, was put into another administrative state, or has
+        another weight, limit or role: its pool takes notice, and where the state of those that
+        follow it is another one by that, so do theirs.
+        """
+        if server in self._stood:
+            self._stood[server] = server.health.inForce
+        changed: list[tuple[Pool, Server, str, str]] = []
+        concerned = [server]
+        for one in concerned:
+            for follower, its in self._followers.get(one, {}).items():
+                was, now = self._stood[follower], follower.health.inForce
+                if now != was:
+                    self._stood[follower] = now
+                    concerned.append(follower)
+                    changed.append((its, follower, was, f"via {one.pool}/{one.name}"))
+        pools = dict.fromkeys(its for its, _, _, _ in changed)
+        self._notice({pool: None} | pools)
+        left = {its: leftOf(its) for its in pools}
+        for its, one, was, via in changed:
+            what, before = ADMIN[one.health.inForce], stateOf(one, admin=was)
+            its.announcer.tell(its, one, what, before, via, left=left[its])
 
-    def _changed(self, watched: _Watched, transition: Transition) -> None:
-        pool = watched.pool
-        server = watched.server
-        self._tell(pool, server, transition)
-        if not transition.up:
-            server.traffic.wentDown += 1
-        try:
-            pool.serversChanged()
-            if not transition.up:
-                pool.reuse.drop(server)
-        except Exception:
-            self._log.failure("{pool!r} met an error when a server changed", pool=pool)
-        if not transition.up and pool.config.on_marked_down == "shutdown-sessions":
-            for session in list(server.sessions):
-                try:
-                    session.abortSession(Cause.DOWN)
-                except Exception:
-                    self._log.failure("{session!r} could not be aborted", session=session)
+    def _changed(self, pool: Pool, server: Server, transition: Transition) -> None:
+        """
+        A server is up or down now, and with it those that follow it. However many these are,
+        each pool is told once: it looks at all of its servers.
+        """
+        up = transition.up
+        changed = [(pool, server, transition.result)]
+        for _, one, result in changed:
+            via = attr.evolve(result, detail=f"via {one.pool}/{one.name}: {result.detail}")
+            for follower, its in self._followers.get(one, {}).items():
+                if follower.health.up != up:
+                    follower.health.up = up
+                    changed.append((its, follower, via))
+        for its, one, _ in changed:
+            if up:
+                self.warming.begin(its, one)
+            else:
+                self.warming.forget(one)
+                one.traffic.wentDown += 1
+        left = {its: leftOf(its) for its in dict.fromkeys(its for its, _, _ in changed)}
+        what = UP if up else DOWN
+        for its, one, result in changed:
+            before, why = stateOf(one, up=not up), reasonOf(result)
+            its.announcer.tell(its, one, what, before, why, result, left[its])
+        self._notice(left)
+        for its, one, _ in [] if up else changed:
+            self._letGo(its, one)
 
-    def _tell(self, pool: Pool, server: Server, transition: Transition) -> None:
-        result = transition.result
-        tell = self._log.info if transition.up else self._log.warn
-        tell(
-            "Server {pool}/{server} is {state}, reason: {reason}, "
-            "check duration {milliseconds:.1f} ms. "
-            "{active} active and {backup} backup servers {what}.",
-            pool=server.pool,
-            server=server.name,
-            state="UP" if transition.up else "DOWN",
-            reason=_reasonOf(result),
-            status=result.status,
-            milliseconds=result.duration * 1000,
-            active=sum(one.usable and not one.backup for one in pool.servers),
-            backup=sum(one.usable and one.backup for one in pool.servers),
-            what="online" if transition.up else "left",
-        )
+    def _notice(self, pools: Iterable[Pool]) -> None:
+        for pool in pools:
+            try:
+                pool.serversChanged()
+            except Exception:
+                self._log.failure("{pool!r} met an error when a server changed", pool=pool)
+
+    def _letGo(self, pool: Pool, server: Server) -> None:
+        """A server is down: its connections end, as far as its pool wants that."""
+        pool.reuse.drop(server)
+        if pool.config.on_marked_down != "shutdown-sessions":
+            return
+        for session in list(server.sessions):
+            try:
+                session.abortSession(Cause.DOWN)
+            except Exception:
+                self._log.failure("{session!r} could not be aborted", session=session)
+
+    def _tell(
+        self, pool: Pool, server: Server, what: str, before: str, result: Result
+    ) -> None:
+        pool.announcer.tell(pool, server, what, before, reasonOf(result), result)

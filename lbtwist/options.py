@@ -79,6 +79,17 @@ class Name(Kind[str]):
         return text
 
 
+class SectionName(Name):
+    """
+    The name of a section of the configuration, in an option of a verb.
+
+    @ivar section: of which kind.
+    """
+
+    def __init__(self, section: str) -> None:
+        self.section = section
+
+
 class Flag(Kind[bool]):
     """Yes or no; as a bare word inside a value it means yes."""
 
@@ -112,6 +123,15 @@ class Integer(Kind[int]):
                 bounds = f"from {self.least} to {self.most}"
             raise ValueError(f"{number} is out of bounds: {bounds} is accepted")
         return number
+
+
+class Percent(Kind[int]):
+    """So many of a hundred, with or without the sign: C{50%}."""
+
+    form = "PERCENT"
+
+    def parse(self, text: str) -> int:
+        return Integer(0, 100).parse(text.removesuffix("%"))
 
 
 class Number(Kind[float]):
@@ -215,6 +235,17 @@ class FieldName(Kind[str]):
         if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", text):
             raise ValueError(f"{text!r} is not the name of a header field")
         return text
+
+
+class CookieName(Kind[bytes]):
+    """The name of a cookie (RFC 6265 section 4.1.1)."""
+
+    form = "NAME"
+
+    def parse(self, text: str) -> bytes:
+        if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", text):
+            raise ValueError(f"{text!r} is not the name of a cookie")
+        return text.encode()
 
 
 class HostName(Kind[str]):

@@ -1,151 +1,74 @@
 """
-A pool at work: choose a server, wait for a slot of it, connect or reuse, and try
+A pool at work: recall or choose a server, wait for a slot of it, connect or reuse, and try
 another where that failed.
 
-The pool decides and counts; what is spoken on a connection is the client's
-(L{Waiting}) concern, and so is everything after the connection stands.
+What is spoken on a connection is the client's (L{Waiting}) concern, and so is everything
+after the connection stands. Which servers can be had is L{lbtwist.offering}'s.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import attr
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from lbtwist.announcing import Announcer
+from lbtwist.config.again import CONNECT
 from lbtwist.config.model import PoolConfig
-from lbtwist.deadlines import Deadlines, Timed
+from lbtwist.connecting import Connecting, Waiting
+from lbtwist.deadlines import GRAIN, Deadlines
 from lbtwist.exchange import Cause, Exchange, Stage
-from lbtwist.interfaces import IFollowing, IForeseeing
-from lbtwist.net.handshake import HandshakeFailed
-from lbtwist.outbound import Attempt, sourceOf
+from lbtwist.interfaces import IInspecting
+from lbtwist.limiting import Limits, limitsOf
+from lbtwist.offering import Offering
+from lbtwist.outbound import sourceOf
+from lbtwist.persistence.chain import Chain
+from lbtwist.queueing import Place, Queue
+from lbtwist.retries import retriesOf
 from lbtwist.reuse import Reuse
 from lbtwist.rules.rulebook import NO_RULES
 from lbtwist.server import Forecast, Server
 from lbtwist.stats import PoolTraffic
 
-PAUSE = 1.0
-"""Seconds before the same server is tried again, when no other is left."""
-
 _RAN_OUT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 """Of a connect: no descriptor, no memory, no port was left."""
 
-
-class Waiting(Protocol):
-    """
-    Who wants a connection to a server of the pool.
-
-    @ivar exchange: what it is for.
-    @ivar place: kept by the pool: where it waits, L{None} if it does not.
-    """
-
-    exchange: Exchange
-    place: Any
-
-    def reuse(self, server: Server) -> Any:
-        """@return: a connection that stands, or L{None} to have one made."""
-
-    def newConnection(self, server: Server) -> Any:
-        """@return: the protocol for a new connection."""
-
-    def serverReady(self, protocol: Any) -> None:
-        """A connection stands; the exchange holds a slot of its server."""
-
-    def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
-        """
-        No server can be had. The exchange holds no slot.
-
-        @param status: the HTTP status that says so.
-        """
+_log = Logger()
 
 
-class Place(Timed):
-    """A place in the queue."""
+class Asking:
+    """Somebody waits for what a store of persistence says."""
 
-    __slots__ = ("_pool", "waiting")
+    __slots__ = ("_deferred",)
 
-    def __init__(self, pool: Pool, waiting: Waiting) -> None:
-        super().__init__()
-        self._pool = pool
-        self.waiting: Waiting | None = waiting
+    def __init__(self, deferred: Deferred[Any]) -> None:
+        self._deferred = deferred
 
     def leave(self) -> None:
-        self.waiting = None
-        self._pool.left(self)
-
-    def expired(self) -> None:
-        waiting = self.waiting
-        self.leave()
-        assert waiting is not None
-        waiting.place = None
-        waiting.serverUnavailable(Cause.SERVER_TIMEOUT, Stage.QUEUE, 503)
+        self._deferred.cancel()
 
 
-class Connecting(Timed):
-    """A connection that is being made for somebody, or that will be tried again."""
-
-    __slots__ = ("_attempt", "_pool", "_server", "_waiting")
-
-    def __init__(self, pool: Pool, waiting: Waiting, server: Server) -> None:
-        super().__init__()
-        self._pool = pool
-        self._waiting = waiting
-        self._server = server
-        self._attempt: Attempt | None = None
-
-    def start(self) -> None:
-        pool = self._pool
-        server = self._server
-        try:
-            attempt = Attempt(
-                server, self._waiting.newConnection(server), pool.reactor, pool.deadlines,
-                self._failed, self._connected, self._waiting.exchange,
-            )  # fmt: skip
-        except OSError as failed:
-            # There are no descriptors for a socket.
-            self._failed(failed)
-            return
-        self._attempt = attempt
-        attempt.start(pool.config.timeout_connect, pool.seconds())
-
-    expired = start
-
-    def leave(self) -> None:
-        self._pool.deadlines.forget(self)
-        if self._attempt is not None:
-            self._attempt.cancel()
-
-    def _connected(self, protocol: Any) -> None:
-        self._attempt = None
-        waiting = self._waiting
-        waiting.place = None
-        waiting.exchange.connectedAt = self._pool.seconds()
-        if self._pool.tellsSource:
-            waiting.exchange.source = sourceOf(protocol.transport)
-        self._server.traffic.connects += 1
-        waiting.serverReady(protocol)
-
-    def _failed(self, failed: OSError) -> None:
-        self._attempt = None
-        traffic = self._server.traffic
-        traffic.connectFailures += 1
-        if isinstance(failed, HandshakeFailed):
-            traffic.tlsFailures += 1
-        self._pool.connectFailed(self._waiting, self._server, failed, self)
-
-
-class Pool:
+class Pool(Offering):
     """
     The servers of one pool and who waits for them.
 
-    @ivar servers: all of them: those that are written down in their order, then the others.
-    @ivar active: exchanges that hold a slot of a server.
-    @ivar usable: those that new clients may be sent to.
     @ivar tellsSource: whether exchanges are told from where their server is connected to.
     @ivar memberships: the L{lbtwist.membership.Membership} of each source of servers.
+    @ivar persistence: how clients come back to the servers they had; L{None} if they do not.
+    @ivar inspecting: what of it looks at the first bytes of sessions, each an
+        L{IInspecting}.
+    @ivar retries: how requests are sent again that have been sent; L{None} if none is.
     @ivar rules: what is asked of exchanges on their way through it.
+    @ivar announcer: tells what happens to its servers.
     """
+
+    # See Offering.
+    __slots__ = ("_limits", "_queue", "persistence", "seconds", "tellsSource")
 
     def __init__(
         self,
@@ -154,49 +77,39 @@ class Pool:
         balancer: Any,
         reactor: Any,
         deadlines: Deadlines,
+        persistence: Chain | None = None,
+        queue: Queue | None = None,
     ) -> None:
-        self.config = config
-        self.name = config.name
-        self.servers = tuple(servers)
-        self.balancer = balancer
+        """@param queue: where exchanges wait; in the order in which they come by default."""
+        super().__init__(config, servers, balancer)
         self.reactor = reactor
         self.deadlines = deadlines
         self.seconds: Callable[[], float] = deadlines.seconds
         self.reuse = Reuse(config, deadlines)
-        self.active = 0
         self.traffic = PoolTraffic()
         self.rules = NO_RULES
+        self.announcer = Announcer()
+        self.retries = retriesOf(config, self.seconds)
+        self._connects = CONNECT in config.retry_on
         self.tellsSource = False
         self.memberships: tuple[Any, ...] = ()
-        self.usable: tuple[Server, ...] = ()
-        self._weights: tuple[int, ...] = ()
-        self._members: dict[str, Server] = {}
-        # How many of the usable are full, and the others; None if that is not known.
-        self._full = 0
-        self._free: tuple[Server, ...] | None = None
-        self._follower = balancer if IFollowing.providedBy(balancer) else None
-        # What is told of each server whose count has changed, if anything is.
-        self._counted: Callable[[Server], object] | None = (
-            None if self._follower is None else self._follower.follow()
-        )
-        self._queue: dict[Place, None] = {}
+        self.persistence = persistence
+        self.inspecting: tuple[Any, ...] = () if persistence is None else persistence.inspecting
+        if IInspecting.providedBy(balancer):
+            self.inspecting += (balancer,)
+        self._limits = limitsOf(config, self.servers)
+        if self._limits is not None:
+            self._counted = self._countedToo
+        self._queue = Queue() if queue is None else queue
         self._serving = False
+        # While servers were given out more have become free, and whose is not known.
+        self._more = False
         self.serversChanged()
-
-    def __repr__(self) -> str:
-        return f"<Pool {self.name} {len(self.usable)}/{len(self.servers)} usable {self.active}>"
 
     @property
     def queued(self) -> int:
         """How many exchanges wait for a slot."""
         return len(self._queue)
-
-    def find(self, name: str) -> Server:
-        """@raise KeyError: if the pool has no such server."""
-        for server in self.servers:
-            if server.name == name:
-                return server
-        raise KeyError(name)
 
     def setServers(self, servers: Iterable[Server]) -> None:
         """
@@ -209,26 +122,14 @@ class Pool:
 
     def serversChanged(self) -> None:
         """A server became usable, or is not any more, or has other limits."""
-        usable = tuple(s for s in self.servers if s.usable and not s.backup)
-        if not usable:
-            # One backup at a time, in written order, as HAProxy does.
-            usable = tuple(s for s in self.servers if s.usable and s.backup)[:1]
-        weights = tuple(server.weight for server in usable)
-        if usable != self.usable or weights != self._weights:
-            # The same tuple only as long as it means the same: see IBalancer.
-            self.usable = usable
-            self._weights = weights
-        self._members = {server.name: server for server in usable}
-        self._full = sum(server.full for server in usable)
-        self._free = None
-        if self._follower is not None:
-            # Limits may be others.
-            for server in usable:
-                if not server.full:
-                    self._follower.freed(server)
-                elif self._counted is not None:
-                    self._counted(server)
-        self._serve()
+        if self._limits is not None:
+            self._limits.serversChanged(self.servers)
+        super().serversChanged()
+        if self.persistence is not None:
+            self.persistence.serversChanged(self.servers, self.usable)
+            if self._queue:
+                self._letGo(self.persistence)
+        self._serve(None)
 
     # from the request's side
 
@@ -238,14 +139,17 @@ class Pool:
         C{waiting.serverReady} and C{waiting.serverUnavailable} is called, now or
         later, unless it leaves before.
         """
-        exchange = waiting.exchange
-        server = self.choose(exchange)
-        if server is not None:
-            self._assign(server, waiting)
-        elif not self.usable:
-            waiting.serverUnavailable(Cause.SERVER, Stage.CONNECT, 503)
+        chain = self.persistence
+        if chain is None:
+            self._pick(waiting)
+            return
+        found = chain.recall(waiting.exchange)
+        if found.__class__ is Server and not found.full and not self.limited:
+            self._assign(found, waiting)
+        elif isinstance(found, Deferred):
+            self._await(waiting, found, self._recalled, None)
         else:
-            self._enqueue(waiting)
+            self._recalled(waiting, found)
 
     def leave(self, waiting: Waiting) -> None:
         """Who waits goes away; nothing is called any more."""
@@ -257,107 +161,237 @@ class Pool:
         """Make a new connection to a server of which the exchange holds a slot."""
         self._open(server, waiting)
 
+    def connectNow(self, waiting: Waiting) -> bool:
+        """
+        The same as C{connect} for who waits for nobody, neither in the queue nor for what
+        clients are bound to.
+
+        @return: whether there is a server now; if not, nothing is called.
+        """
+        server = None if self.limited else self.choose(waiting.exchange)
+        if server is not None:
+            self._assign(server, waiting)
+        return server is not None
+
+    def another(self, exchange: Exchange) -> Server | None:
+        """
+        @param exchange: holds a slot of a server that has failed.
+        @return: the server for its next attempt, which may be the same; L{None} if there is
+            none. Nothing of it is counted yet.
+        """
+        server = exchange.server
+        assert server is not None
+        held = server.usable or self._members.get(server.name) is server
+        every = self.config.redispatch
+        if every and (not held or (exchange.retries + 1) % every == 0):
+            exchange.tried += (server,)
+            other = self.choose(exchange)
+            if other is not None:
+                return other
+        return server if held else None
+
+    def retry(self, waiting: Waiting, server: Server) -> None:
+        """
+        Begin the next attempt. The same is told as by C{connect}.
+
+        @param server: what L{another} has said a moment ago.
+        """
+        exchange = waiting.exchange
+        exchange.retries += 1
+        failed = exchange.server
+        if server is failed:
+            # Not at once, or one that fails quickly would be asked without end.
+            exchange.stage = Stage.CONNECT
+            exchange.reused = False
+            connecting = waiting.place = Connecting(self, waiting, server)
+            connecting.later()
+            return
+        exchange.redispatched = True
+        waiting.place = None
+        if self.persistence is not None and failed is not None:
+            self.persistence.failed(exchange, failed)
+        # It gets the new slot before anybody can, and then somebody else the old one.
+        serving, self._serving = self._serving, True
+        try:
+            self.release(exchange)
+            if self._members.get(server.name) is server and not server.full:
+                self._take(server, waiting)
+            else:
+                # Whoever has been told of the failure since has changed that.
+                self._pick(waiting)
+        finally:
+            self._serving = serving
+        if self._more and not serving:
+            self._more = False
+            self._serve(None)
+
     def release(self, exchange: Exchange) -> None:
         """An exchange gives its slot back."""
-        server = exchange.server
-        assert server is not None and exchange.holding, f"{exchange!r} holds no slot"
-        exchange.holding = False
-        freed = server.active == server.maxconn and self._members.get(server.name) is server
-        server.active -= 1
-        self.active -= 1
-        if self._counted is not None:
-            self._counted(server)
-        if freed:
-            self._full -= 1
-            self._free = None
-            if self._follower is not None:
-                self._follower.freed(server)
+        self.free(exchange)
         if self._queue:
-            self._serve()
-
-    def choose(self, exchange: Exchange) -> Server | None:
-        """
-        @return: a server that an exchange may be sent to now; L{None} if there is none
-            that is usable and has a slot.
-        """
-        servers = self.usable
-        full = self._full
-        if full == len(servers):
-            return None
-        if exchange.settings is not None:
-            wanted = self._wanted(exchange)
-            if wanted is not None:
-                return wanted
-        chosen: Server | None
-        if not full and not exchange.tried:
-            chosen = self.balancer.choose(servers, exchange)
-        elif self._follower is not None:
-            chosen = self._follower.chooseFree(servers, exchange.tried, exchange)
-        else:
-            servers = self._offered(exchange)
-            chosen = self.balancer.choose(servers, exchange) if servers else None
-        return chosen
+            # A slot of the pool is one for whoever waits, whatever for.
+            self._serve(exchange.server if self._limits is None else None)
 
     def foresee(self, exchange: Exchange) -> Forecast:
         """
-        What L{choose} would do now, with nothing changed by it.
+        What L{connect} would do now, with nothing changed by it.
 
         @return: of the servers that an exchange may be sent to now.
         """
-        servers = self._offered(exchange)
-        if not servers:
-            return Forecast()
-        forecast: Forecast | None = None
-        if IForeseeing.providedBy(self.balancer):
-            forecast = self.balancer.foresee(servers, exchange)
-        elif len(servers) == 1:
-            forecast = Forecast(servers[0])
-        found = forecast or Forecast(None, {}, "", "which one, its balancer does not foresee")
-        wanted = self._wanted(exchange)
-        return found if wanted is None else attr.evolve(found, chosen=wanted, why="by a rule")
-
-    def _wanted(self, exchange: Exchange) -> Server | None:
-        """@return: the one that a rule has named, if it can be had."""
-        name = (exchange.settings or {}).get("server")
-        server = self._members.get(name) if name else None
-        if server is None or server.full or server in exchange.tried:
-            return None
-        return server
-
-    def _offered(self, exchange: Exchange) -> tuple[Server, ...]:
-        """@return: the servers that a balancer may choose for an exchange."""
-        servers = self._free
-        if servers is None:
-            servers = self.usable
-            if self._full:
-                servers = tuple(server for server in servers if not server.full)
-            self._free = servers
-        tried = exchange.tried
-        if not tried:
-            return servers
-        left = tuple(server for server in servers if server not in tried)
-        return left if len(left) < len(servers) else servers
+        recalled, known, certain = None, "", True
+        if self.persistence is not None and self.wanted(exchange) is None:
+            recalled, known, certain = self.persistence.foresee(exchange)
+        found = attr.evolve(self.foreseen(exchange), recalled=recalled, known=known)
+        if recalled is not None:
+            chosen = None if recalled.full or self.limited else recalled
+            return attr.evolve(found, chosen=chosen, why=f"known by {known}")
+        if not certain:
+            why = "which one, its persistence does not foresee"
+            return attr.evolve(found, chosen=None, why=why)
+        return found
 
     # inside
 
-    def _assign(self, server: Server, waiting: Waiting) -> None:
+    def _pick(self, waiting: Waiting) -> None:
+        """Have a server chosen for somebody who is bound to none."""
         exchange = waiting.exchange
-        server.active += 1
-        self.active += 1
-        if server.active == server.maxconn and self._members.get(server.name) is server:
-            self._full += 1
-            self._free = None
-        if self._counted is not None:
-            self._counted(server)
-        exchange.server = server
-        exchange.holding = True
-        exchange.assignedAt = now = self.seconds()
+        server = None if self.limited else self.choose(exchange)
+        if server is not None:
+            self._take(server, waiting)
+        elif not self.usable:
+            waiting.serverUnavailable(Cause.SERVER, Stage.CONNECT, 503)
+        elif len(self.unfit(exchange)) == len(self.usable):
+            exchange.reason = "no usable server has the role that a rule asks for"
+            waiting.serverUnavailable(Cause.SERVER, Stage.CONNECT, 503)
+        else:
+            self._enqueue(waiting, None)
+
+    def _letGo(self, chain: Chain) -> None:
+        """Those who wait for a server that does not come any more go elsewhere."""
+        # Slots that are given back meanwhile are given out when all have been asked.
+        serving, self._serving = self._serving, True
+        try:
+            for place in self._queue.bound():
+                bound = place.bound
+                # One may leave because of another.
+                if place.line is None or bound is None:
+                    continue
+                if not chain.keeps(place.waiting.exchange, bound):
+                    chain.failed(place.waiting.exchange, bound)
+                    self._pickAgain(place)
+        finally:
+            self._serving = serving
+
+    def _pickAgain(self, place: Place) -> None:
+        """Let a place take any server, at once or after the rest of its time."""
+        expires = place.expires
+        waiting = place.waiting
+        place.leave()
+        waiting.place = None
+        self._pick(waiting)
+        again = waiting.place
+        if expires and isinstance(again, Place):
+            now = self.seconds()
+            self.deadlines.arm(again, max(expires - now, GRAIN), now)
+
+    def _recalled(self, waiting: Waiting, server: Server | None) -> None:
+        """@param server: the one that its client had."""
+        if server is None or (server.full and self._leaves(server, waiting.exchange)):
+            self._pick(waiting)
+        elif server.full or self.limited:
+            self._enqueue(waiting, server)
+        else:
+            self._assign(server, waiting)
+
+    def _leaves(self, server: Server, exchange: Exchange) -> bool:
+        """@return: whether too many wait for the server that a client had: it gets another."""
+        bond = exchange.bond
+        if not 0 < server.maxqueue <= self._queue.waiting(server):
+            return False
+        if bond is None or bond.by is None:
+            # It has just got this one, as parallel exchanges of it have.
+            return False
+        assert self.persistence is not None
+        self.persistence.failed(exchange, server)
+        return True
+
+    def _await(
+        self, waiting: Waiting, deferred: Deferred[Any], then: Callable[[Waiting, Any], None],
+        otherwise: Server | None,
+    ) -> None:
+        """
+        @param then: is told what a store says, unless nobody waits for it any more.
+        @param otherwise: the same where it has failed, which none of ours does.
+        """
+        waiting.place = asking = Asking(deferred)
+
+        def told(found: Any) -> None:
+            if waiting.place is asking:
+                waiting.place = None
+                then(waiting, found)
+
+        def failed(failure: Failure) -> None:
+            # That it was given up is none: nobody waits for it then.
+            if waiting.place is asking:
+                _log.failure("[pool {name}] persistence has failed", failure, name=self.name)
+                told(otherwise)
+
+        deferred.addCallbacks(told, failed)
+
+    def _take(self, server: Server, waiting: Waiting) -> None:
+        """
+        Assign a server that has just been chosen, or the one to which a parallel exchange
+        of the same client has been assigned meanwhile.
+        """
+        chain = self.persistence
+        if chain is None:
+            self._assign(server, waiting)
+            return
+        held = chain.claim(waiting.exchange, server)
+        if held is server:
+            self._assign(server, waiting)
+        elif isinstance(held, Deferred):
+            # The slot is its own by now.
+            self._hold(server, waiting.exchange)
+            self._await(waiting, held, self._claimed, server)
+        else:
+            self._recalled(waiting, held)
+
+    def _claimed(self, waiting: Waiting, server: Server) -> None:
+        """@param server: has the client now."""
+        exchange = waiting.exchange
+        if server is exchange.server:
+            self._reach(server, waiting)
+            return
+        self.release(exchange)
+        chain = self.persistence
+        assert chain is not None
+        if chain.keeps(exchange, server):
+            self._recalled(waiting, server)
+        else:
+            # Another kind was asked meanwhile, and that takes its time.
+            chain.failed(exchange, server)
+            self._pick(waiting)
+
+    def _assign(self, server: Server, waiting: Waiting) -> None:
+        self._hold(server, waiting.exchange)
+        self._reach(server, waiting)
+
+    def _hold(self, server: Server, exchange: Exchange) -> None:
+        exchange.assignedAt = self.seconds()
+        self.hold(server, exchange)
+
+    def _reach(self, server: Server, waiting: Waiting) -> None:
+        """Have a connection to a server of which a slot is held."""
+        exchange = waiting.exchange
         protocol = waiting.reuse(server)
         if protocol is not None:
-            exchange.connectedAt = now
+            exchange.connectedAt = exchange.assignedAt
             exchange.reused = True
             if self.tellsSource:
                 exchange.source = sourceOf(protocol.transport)
+            if self.persistence is not None:
+                self.persistence.connected(exchange)
             waiting.serverReady(protocol)
         else:
             self._open(server, waiting)
@@ -369,26 +403,19 @@ class Pool:
         waiting.place = connecting
         connecting.start()
 
-    def connectFailed(
-        self, waiting: Waiting, server: Server, failed: OSError, connecting: Connecting
-    ) -> None:
+    def connectFailed(self, waiting: Waiting, server: Server, failed: OSError) -> None:
         """One attempt failed: try another server, or this one again, or give up."""
         exchange = waiting.exchange
         exchange.reason = f"{server.pool}/{server.name}: {failed.strerror or failed}"
-        if exchange.retries < self.config.retries:
-            exchange.retries += 1
-            exchange.tried += (server,)
-            other = self.choose(exchange)
-            if other is not None:
-                exchange.redispatched = True
-                waiting.place = None
-                self.release(exchange)
-                self._assign(other, waiting)
+        if server.watch is not None and failed.errno not in _RAN_OUT:
+            server.watch.connectFailed(failed)
+        if self._connects and exchange.retries < self.config.retries:
+            found = self.another(exchange)
+            if found is not None:
+                self.retry(waiting, found)
                 return
-            if server.usable:
-                # No other is left: this one again, after a moment.
-                self.deadlines.arm(connecting, PAUSE, self.seconds())
-                return
+        if self.persistence is not None:
+            self.persistence.failed(exchange, server)
         waiting.place = None
         self.release(exchange)
         if isinstance(failed, TimeoutError):
@@ -397,44 +424,91 @@ class Pool:
             cause = Cause.RESOURCE if failed.errno in _RAN_OUT else Cause.SERVER
         waiting.serverUnavailable(cause, Stage.CONNECT, 503)
 
-    def _enqueue(self, waiting: Waiting) -> None:
+    def _enqueue(self, waiting: Waiting, bound: Server | None) -> None:
+        """@param bound: the server that it waits for; L{None}: any will do."""
         queue = self._queue
+        config = self.config
         exchange = waiting.exchange
-        if self.config.maxqueue and len(queue) >= self.config.maxqueue:
+        if 0 < config.maxqueue <= len(queue):
             exchange.reason = "the queue is full"
-            waiting.serverUnavailable(Cause.SERVER, Stage.QUEUE, 503)
+        elif config.maxqueue_per_key and queue.ofTenant(exchange) >= config.maxqueue_per_key:
+            exchange.reason = "too many of the same key are in the queue"
+        else:
+            exchange.stage = Stage.QUEUE
+            ahead = queue.waiting(bound)
+            exchange.ahead = (exchange.ahead[0], ahead) if bound is None else (ahead, 0)
+            place = waiting.place = queue.join(self, waiting, bound)
+            timeout = config.timeout_queue or config.timeout_connect
+            self.deadlines.arm(place, timeout, self.seconds())
+            if self._limits is not None:
+                self._loaded(self._limits)
             return
-        exchange.stage = Stage.QUEUE
-        exchange.ahead = (0, len(queue))
-        place = Place(self, waiting)
-        waiting.place = place
-        queue[place] = None
-        timeout = self.config.timeout_queue or self.config.timeout_connect
-        self.deadlines.arm(place, timeout, self.seconds())
+        waiting.serverUnavailable(Cause.SERVER, Stage.QUEUE, 503)
 
     def left(self, place: Place) -> None:
         """A place in the queue is given up."""
         self.deadlines.forget(place)
-        self._queue.pop(place, None)
+        self._queue.leave(place)
+        if self._limits is not None:
+            self._loaded(self._limits)
 
-    def _serve(self) -> None:
-        """Give free slots to those who wait, in the order they came."""
+    def _countedToo(self, server: Server) -> None:
+        """As the balancer is told of a server; a pool with limits of its own counts it, too."""
+        if self._told is not None:
+            self._told(server)
+        assert self._limits is not None
+        self._loaded(self._limits)
+
+    def _loaded(self, limits: Limits) -> None:
+        """The pool has more to do, or less."""
+        changed = limits.loaded(self.active, len(self._queue))
+        self.limited = limits.full
+        if changed:
+            self._limitsChanged(changed)
+            if self._queue:
+                self._serve(None)
+
+    def _serve(self, freed: Server | None) -> None:
+        """
+        Give free slots to those who wait.
+
+        @param freed: the server of which there is one; L{None}: all may have some.
+        """
         if self._serving:
             # A slot that came back at once: the loop below goes on.
+            self._more = True
             return
         self._serving = True
         try:
-            queue = self._queue
-            while queue:
-                place = next(iter(queue))
-                waiting = place.waiting
-                assert waiting is not None
-                server = self.choose(waiting.exchange)
-                if server is None:
+            while self._queue:
+                if self._more:
+                    self._more = False
+                    freed = None
+                if not self._serveOne(freed) and not self._more:
                     return
-                del queue[place]
-                self.deadlines.forget(place)
-                waiting.place = None
-                self._assign(server, waiting)
         finally:
-            self._serving = False
+            self._serving = self._more = False
+
+    def _serveOne(self, freed: Server | None) -> bool:
+        """@return: whether somebody could be served."""
+        queue = self._queue
+        without: tuple[str | None, ...] = ()
+        while True:
+            free = self._full < len(self.usable)
+            place = None if self.limited else queue.next(freed, free, without)
+            if place is None:
+                return False
+            server = place.bound or self.choose(place.waiting.exchange)
+            if server is not None:
+                break
+            # Nothing that is free is for whoever is first.
+            without += (place.role,)
+        waiting = place.waiting
+        self.deadlines.forget(place)
+        queue.serve(place)
+        waiting.place = None
+        if place.bound is None:
+            self._take(server, waiting)
+        else:
+            self._assign(server, waiting)
+        return True

@@ -10,7 +10,8 @@ the group C{lbtwist.plugins}.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -31,10 +32,16 @@ class Context:
 
     @ivar pool: the name of the pool it is made for.
     @ivar clock: seconds that never go back.
+    @ivar wallclock: seconds since the epoch.
+    @ivar store: for kinds of persistence: the L{lbtwist.interfaces.IPersistenceStore} of
+        the pool.
+    @ivar stores: for verbs: the L{lbtwist.interfaces.ISharedStore} of each C{[store]}.
+    @ivar secret: for kinds of persistence: random bytes that stay the same while the
+        process runs.
     @ivar names: for sources: finds addresses and services, see
         L{lbtwist.discovery.LooksFurther}.
-    @ivar scope: for verbs and balancers: what expressions in their options may ask for; see
-        L{lbtwist.rules.template.Template.compiled}.
+    @ivar scope: for verbs, balancers and persistence: what expressions in their options may
+        ask for; see L{lbtwist.rules.template.Template.compiled}.
     """
 
     reactor: Any = None
@@ -43,6 +50,10 @@ class Context:
     pool: str = ""
     names: Any = None
     scope: Scope | None = None
+    wallclock: Callable[[], float] = time.time
+    store: Any = None
+    stores: Mapping[str, Any] = attr.field(factory=dict)
+    secret: bytes = b""
 
 
 @implementer(IExtension, IPlugin)
@@ -58,7 +69,8 @@ class Extension:
         called with C{(options, context)}. Named, not imported, so that looking
         for plug-ins imports nothing.
     @ivar waits: whether a verb may give a Deferred or a coroutine; it takes the options
-        of L{lbtwist.config.model.RuleOptions} then.
+        of L{lbtwist.config.model.RuleOptions} then. Where that depends on its options, these
+        have an attribute C{waits} of their own.
     @ivar decides: whether a verb decides each time it is asked, so that no rule after it
         can be reached where it has no condition. Where that depends on its options, these
         have an attribute C{decides} of their own.

@@ -60,6 +60,8 @@ class Reuse:
         self._most = config.idle_connections
         self._timeout = config.idle_timeout
         self._age = config.idle_age
+        # Nothing is sent again, whatever happens.
+        self._once = not config.retry_on
         self._deadlines = deadlines
 
     def take(self, server: Server, first: bool, careful: bool) -> Idle | None:
@@ -83,7 +85,7 @@ class Reuse:
             else:
                 found = idle.pop()
             found.expires = 0.0
-            if (careful or found.doubtful) and found.ended():
+            if (careful or found.doubtful or self._once) and found.ended():
                 found.close()
                 continue
             return found
@@ -102,7 +104,7 @@ class Reuse:
         found.expires = 0.0
         if (
             found.endpoint is not server.endpoint
-            or ((careful or found.doubtful) and found.ended())
+            or ((careful or found.doubtful or self._once) and found.ended())
         ):  # fmt: skip
             found.close()
             return None

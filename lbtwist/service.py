@@ -8,20 +8,23 @@ gives its privileges up; nothing is accepted before C{startService}.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from lbtwist.announcing import Audience
 from lbtwist.config.model import Config
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
+from lbtwist.draining import Drain, Drains
+from lbtwist.ejecting import Ejecting
 from lbtwist.errors import StartError
 from lbtwist.exchange import Cause, Exchange
 from lbtwist.explaining.explanation import Explanation
@@ -121,12 +124,16 @@ class LoadBalancer(Service):
         frontends: Mapping[str, Frontend],
         pools: Mapping[str, Pool],
         monitor: Monitor,
+        ejecting: Ejecting,
         names: Names,
         memberships: Memberships,
         demos: Mapping[Server, DemoServer],
         logs: Logs,
         files: TLSFiles,
+        audience: Audience,
+        stores: Sequence[Any] = (),
     ) -> None:
+        """@param stores: what has to be started and stopped to be asked."""
         self.config = config
         self.frontends = dict(frontends)
         self.pools = dict(pools)
@@ -134,11 +141,17 @@ class LoadBalancer(Service):
         self.deadlines = deadlines
         self._reactor = reactor
         self._monitor = monitor
+        self._ejecting = ejecting
         self._names = names
         self._memberships = memberships
         self._demos = dict(demos)
         self._logs = logs
         self._files = files
+        self._audience = audience
+        self._stores = tuple(stores)
+        # What the first client should not be without.
+        self._awaited: list[Deferred[Any]] = []
+        self._drains = Drains(monitor.administered)
         self._watchers = Watchers(reactor)
         self._opened = False
         self._draining: list[tuple[Deferred[None], Any]] = []
@@ -196,6 +209,10 @@ class LoadBalancer(Service):
             self._logs.open()
             for server, demo in self._demos.items():
                 server.endpoint = demo.start(self._reactor)
+            for store in self._stores:
+                ready = store.start()
+                if ready is not None:
+                    self._awaited.append(ready)
         except StartError:
             for frontend in opened:
                 frontend.close()
@@ -203,6 +220,8 @@ class LoadBalancer(Service):
             self._logs.close()
             for demo in self._demos.values():
                 demo.stop()
+            for store in self._stores:
+                store.stop()
             raise
         self._opened = True
 
@@ -215,6 +234,14 @@ class LoadBalancer(Service):
         self._memberships.start()
         self._files.start()
         self._monitor.start()
+        self._ejecting.start()
+        awaited, self._awaited = self._awaited, []
+        DeferredList(awaited).addCallback(lambda _: self._accept())
+
+    def _accept(self) -> None:
+        if not self.running:
+            # It was stopped before it could be asked.
+            return
         for frontend in self.frontends.values():
             frontend.start()
             self._log.info(
@@ -222,6 +249,10 @@ class LoadBalancer(Service):
                 frontend=frontend.name,
                 addresses=", ".join(map(str, frontend.config.bind)),
             )
+
+    def drainServer(self, pool: str, name: str) -> Drain:
+        found = self.pools[pool]
+        return self._drains.drain(found, found.find(name))
 
     def drain(self, grace: float) -> Deferred[None]:
         """
@@ -273,6 +304,8 @@ class LoadBalancer(Service):
 
     def _end(self) -> Deferred[None]:
         self._monitor.stop()
+        self._drains.stop()
+        self._ejecting.stop()
         self._names.stop()
         # Servers whose clients have gone on without them may still be there.
         self._abortSessions()
@@ -285,4 +318,5 @@ class LoadBalancer(Service):
         self._logs.close()
         self._opened = False
         demos = [demo.stop() for demo in self._demos.values()]
-        return DeferredList(demos).addCallback(lambda _: None)
+        stores = [maybeDeferred(store.stop) for store in self._stores]
+        return DeferredList([*demos, *stores, self._audience.end()]).addCallback(lambda _: None)

@@ -1,6 +1,7 @@
 """
 A client's connection in C{mode = tcp}: it gets a server from the pool and then becomes
-a tunnel. Not here: how its bytes are passed (L{lbtwist.tunnel}).
+a tunnel. Not here: how its bytes are passed (L{lbtwist.tunnel}), and how they are looked
+at before (L{lbtwist.inspecting}).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from zope.interface import implementer
 
 from lbtwist.deadlines import Deadlines
 from lbtwist.exchange import Cause, Exchange, Stage
+from lbtwist.inspecting import InspectedSide, Inspection
 from lbtwist.pool import Pool
 from lbtwist.server import Server
 from lbtwist.tunnel import Side, Timeouts, Tunnel
@@ -27,7 +29,8 @@ class Session:
     """
     A client's connection in C{mode = tcp}, until a server is connected.
 
-    @ivar place: where it waits for a server; see L{lbtwist.pool}.
+    @ivar place: where it waits for a server; see L{lbtwist.pool}. Before that an
+        L{Inspection}, if there is anything to see.
     """
 
     __slots__ = (
@@ -68,12 +71,42 @@ class Session:
         exchange = self.exchange
         exchange.pool = self._pool
         exchange.requestAt = exchange.startedAt
-        self._pool.connect(self)
+        pool = self._pool
+        if pool.inspecting:
+            looks = [one.inspectClient(exchange) for one in pool.inspecting]
+            looks = [look for look in looks if look is not None]
+            if looks:
+                delay = pool.config.inspect_delay
+                self.place = Inspection(looks, self._deadlines, delay, self._inspected)
+                return
+        self._connect()
+
+    def _inspected(self) -> None:
+        self.place = None
+        self.exchange.early = self._early
+        self._connect()
+
+    def _connect(self) -> None:
+        exchange, pool = self.exchange, self._pool
+        watch = exchange.frontend.watch
+        if watch is not None:
+            watch.sessionBegan(exchange, pool)
+        pool.connect(self)
 
     def dataReceived(self, data: bytes) -> None:
         self._early += data
-        if len(self._early) >= MAX_EARLY:
+        full = len(self._early) >= MAX_EARLY
+        if full:
             self._client.transport.pauseProducing()
+        inspection = self._inspection
+        if inspection is not None:
+            inspection.look(self._early)
+            if full and self.place is inspection:
+                inspection.end()
+
+    @property
+    def _inspection(self) -> Inspection | None:
+        return self.place if self.place.__class__ is Inspection else None
 
     def readConnectionLost(self) -> None:
         if self.exchange.stage == Stage.QUEUE and not self._early:
@@ -81,6 +114,8 @@ class Session:
             self._client.transport.loseConnection()
         else:
             self._client.ended = True
+            if self._inspection is not None:
+                self._inspection.end()
 
     def writeConnectionLost(self) -> None:
         """Our side is not closed before there is a tunnel."""
@@ -107,15 +142,22 @@ class Session:
         """Connections are never shared between sessions."""
 
     def newConnection(self, server: Server) -> Side:
+        pool = self._pool
+        if pool.inspecting:
+            looks = [one.inspectServer(self.exchange) for one in pool.inspecting]
+            looks = [look for look in looks if look is not None]
+            if looks:
+                return InspectedSide(looks)
         return Side()
 
     def serverReady(self, protocol: Side) -> None:
         self.exchange.stage = Stage.DATA
         # What becomes of the exchange is the tunnel's concern.
         self._closed = True
+        early, self._early, self.exchange.early = self._early, b"", b""
         Tunnel(
             self.exchange, self._client, protocol, self._deadlines, self._timeouts, self._ended
-        ).start(self._early, b"")
+        ).start(early, b"")
 
     def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
         self._close(cause, stage)

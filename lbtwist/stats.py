@@ -53,12 +53,18 @@ class FrontendTraffic(Traffic):
 @attr.define(eq=False)
 class PoolTraffic(Traffic):
     """
-    @ivar retries: connects that were tried again.
+    @ivar retries: attempts that were made after one that had failed.
     @ivar redispatched: exchanges that went to another server than the first.
+    @ivar hedges: second servers that were asked because the first had not answered.
+    @ivar hedgesWon: those of them that took the place of the first.
+    @ivar overBudget: attempts that were not made because there were too many.
     """
 
     retries: int = 0
     redispatched: int = 0
+    hedges: int = 0
+    hedgesWon: int = 0
+    overBudget: int = 0
 
 
 @attr.define(eq=False)
@@ -72,6 +78,10 @@ class ServerTraffic(Traffic):
     @ivar checks: checks run.
     @ivar checkFailures: checks that failed.
     @ivar wentDown: how often it was marked down.
+    @ivar suspected: how often so many exchanges with it had failed in a row as C{error-limit}
+        says.
+    @ivar ejections: how often it was ejected as an outlier.
+    @ivar ejectionsRefused: how often it was not, because too many were already.
     """
 
     connects: int = 0
@@ -81,6 +91,9 @@ class ServerTraffic(Traffic):
     checks: int = 0
     checkFailures: int = 0
     wentDown: int = 0
+    suspected: int = 0
+    ejections: int = 0
+    ejectionsRefused: int = 0
 
 
 def count(exchange: Exchange) -> None:

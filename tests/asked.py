@@ -18,13 +18,14 @@ class Named:
 
     name: str
     leaving: dict = attr.field(factory=dict)
+    role: str = ""
 
 
 @attr.define
 class Servers:
     """What is asked of a pool."""
 
-    usable: tuple = ("a", "b")
+    usable: tuple = (Named("a", role="primary"), Named("b", role="standby"))
     servers: tuple = ("a", "b", "c")
     active: int = 7
     queued: int = 1

@@ -12,6 +12,7 @@ from collections import Counter
 
 import hypothesis
 import pytest
+from twisted.trial.unittest import TestCase
 
 import programs
 
@@ -47,6 +48,13 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("not tested here")
         for reason, count in sorted(reasons.items()):
             terminalreporter.line(f"{count} skipped: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def temporaryFilesElsewhere(request, tmp_path_factory):
+    """What trial would make in the directory it is run in is made where pytest makes its own."""
+    if isinstance(request.instance, TestCase):
+        request.instance.mktemp = lambda: str(tmp_path_factory.mktemp("trial") / "temp")
 
 
 @pytest.fixture

@@ -68,11 +68,12 @@ class Client:
     @ivar then: called when it is told.
     """
 
-    def __init__(self, pool, then=None):
+    def __init__(self, pool, then=None, target="/"):
+        """@param target: of the request; L{None}: it is a session, and made in no time."""
         self.pool = pool
         self.then = then
         self.place = None
-        self.exchange = fakeExchange()
+        self.exchange = fakeExchange(target)
         self.exchange.pool = pool
         self.told = []
         self.idle = {}
@@ -118,23 +119,30 @@ class Client:
 
 
 @contextmanager
-def pooled(*weights, balancer=None, backup="", maxconn=0, **options):
+def pooled(
+    *weights, balancer=None, backup="", maxconn=0, minconn=0, limit=0, line=None,
+    persistence=None, **options,
+):
     """
     A pool with servers C{a}, C{b} and so on.
 
     @param backup: the names of the backup servers.
-    @param maxconn: of each server.
+    @param maxconn: of each server, and so C{minconn}.
+    @param limit: C{maxconn} of the pool.
+    @param line: the L{lbtwist.queueing.Queue}, if it is to be another one.
     """
     servers = makeServers(*(weights or (1,)))
     for server in servers:
         server.backup = server.name in backup
-        server.maxconn = maxconn
+        server.maxconn = server.capacity.maxconn = maxconn
+        server.capacity.minconn = minconn
     pump = Pump()
     deadlines = Deadlines(pump, pump.seconds)
     Attempt.made = []
-    with patch("lbtwist.pool.Attempt", Attempt):
+    with patch("lbtwist.connecting.Attempt", Attempt):
         yield Pool(
-            PoolConfig("app", **options), servers, balancer or Choosing(), pump, deadlines
-        )
+            PoolConfig("app", maxconn=limit, **options), servers, balancer or Choosing(), pump,
+            deadlines, persistence, line,
+        )  # fmt: skip
     deadlines.stop()
     assert not pump.getDelayedCalls()

@@ -31,6 +31,7 @@ PACKAGES = {
     "openssl": "openssl",
     "pg_basebackup": "postgresql",
     "postgres": "postgresql",
+    "psql": "postgresql",
     "redis-server": "redis-server",
     "slapd": "slapd",
     "squid": "squid",

@@ -23,6 +23,7 @@ from lbtwist.balance import (
     LeastConn,
     PeakEWMA,
     Random,
+    RDPCookieHash,
     RoundRobin,
     SourceHash,
     URIHash,
@@ -134,6 +135,11 @@ class BoundedFieldHashTests(BalancerContract, TestCase):
         return make(FieldHash, field="X-User", load=100)
 
 
+class RDPCookieHashTests(BalancerContract, TestCase):
+    def makeBalancer(self):
+        return make(RDPCookieHash, name="mstshash")
+
+
 @implementer(IBalancer)
 class Forgetful:
     """Chooses what it saw first, whatever it is offered."""
@@ -180,6 +186,7 @@ def test_theContractNoticesWhoIgnoresLoads(cls, name):
         ("source", SourceHash, {}),
         ("uri", URIHash, {}),
         ("hash", FieldHash, {"field": "X-User"}),
+        ("rdp-cookie", RDPCookieHash, {}),
     ],
 )
 def test_eachIsFoundByItsWord(word, cls, options):

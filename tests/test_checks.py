@@ -22,7 +22,7 @@ from lbtwist.checks.http import FieldWanted, Step
 from lbtwist.checks.tcp import Expecting, Sent
 from lbtwist.config.load import loadText
 from lbtwist.errors import ConfigError
-from lbtwist.health import Result
+from lbtwist.health import Admin, Result
 from lbtwist.interfaces import IHealthCheck
 from lbtwist.registry import Context, installed
 from lbtwist.sansio.requesthead import RequestReader
@@ -289,6 +289,43 @@ class HTTPCheckTests(ChecksCase):
                 answer = says(response(status=status + b" Some"))
             assert (yield self.found(answer)).passed is passed
 
+    # out of service, and what it is
+
+    @inlineCallbacks
+    def test_notFoundTakesOutOfService(self):
+        """Of a server that is up, whatever is expected; HAProxy's http-check disable-on-404."""
+        answer = says(response(status=b"404 Not Found"))
+        for expect in (((200, 299),), ((404, 404),)):
+            result = yield self.found(answer, disable_on_404=True, expect=expect)
+            assert result == Result(True, "L7OKC", "404 Not Found", admin=Admin.DRAIN)
+        assert (yield self.found(answer)) == Result(False, "L7STS", "404 Not Found")
+
+    @inlineCallbacks
+    def test_andGoodAnswersBringItBack(self):
+        result = yield self.found(says(response()), disable_on_404=True)
+        assert result == Result(True, "L7OK", "200 OK", admin=Admin.READY)
+        result = yield self.found(says(response(status=b"500 Oh")), disable_on_404=True)
+        assert result == Result(False, "L7STS", "500 Oh")
+
+    @inlineCallbacks
+    def test_notFoundBringsNobodyUp(self):
+        peer, server = self.listen(says(response(status=b"404 Not Found")))
+        server.health.up = False
+        result = yield self.make(disable_on_404=True).check(server)
+        assert result == Result(False, "L7STS", "404 Not Found")
+        yield peer.lost
+
+    @inlineCallbacks
+    def test_roleOfAField(self):
+        for fields, role in (
+            (b"X-Role: Primary\r\n", "primary"), (b"X-Role: a\r\nX-Role: b\r\n", "b"),
+            (b"X-Role: a b\r\n", ""), (b"X-Role: \xe4\r\n", ""), (b"", ""),
+        ):  # fmt: skip
+            result = yield self.found(says(response(fields=fields)), role_header="x-role")
+            assert result == Result(True, "L7OK", "200 OK", role=role)
+        answer = says(response(fields=b"X-Role: primary\r\n"))
+        assert (yield self.found(answer)).role is None
+
     @inlineCallbacks
     def test_interimResponsesAreNotTheAnswer(self):
         answer = says(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3 + response())
@@ -495,6 +532,23 @@ class HTTPCheckTests(ChecksCase):
         assert result == Result(False, "L7STS", "step 2: 500 No")
         yield peers[1].lost
         assert peers[2].received == b""
+
+    @inlineCallbacks
+    def test_whatAnyStepSaysOfTheServer(self):
+        """What is said of it twice counts as it is said last; out of service is out of service."""
+        one = says(response(fields=b"X-Role: standby\r\n"))
+        two = says(response(fields=b"X-Role: primary\r\n"))
+        _, server = self.steps(one, two)
+        check = self.make(disable_on_404=True, role_header="x-role", then=(Step(),))
+        result = yield check.check(server)
+        assert (result.admin, result.role) == (Admin.READY, "standby")
+        _, server = self.steps(one, two)
+        check = self.make(role_header="x-role", then=(Step(role_header="x-role"),))
+        assert (yield check.check(server)).role == "primary"
+        peers, server = self.steps(says(response(status=b"404 Not Found")), one)
+        result = yield self.make(disable_on_404=True, then=(Step(),)).check(server)
+        assert (result.status, result.admin) == ("L7OKC", Admin.DRAIN)
+        assert peers[1].received == b""
 
     @inlineCallbacks
     def test_cancelledInAStep(self):

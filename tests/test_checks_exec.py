@@ -73,6 +73,15 @@ class ExecCheckTests(TestCase):
         assert (yield self.shell("exit 0")) == Result(True, "PROCOK", "")
 
     @inlineCallbacks
+    def test_role(self):
+        """The last line that names one, of whatever program."""
+        for script, role in (
+            ("echo fine; echo role=replica; echo ' role=Primary '", "primary"),
+            ("echo role=; exit 1", ""), ("echo 'role=a b'", ""), ("echo no role=x", None),
+        ):  # fmt: skip
+            assert (yield self.shell(script)).role == role, script
+
+    @inlineCallbacks
     def test_bad(self):
         result = yield self.shell("echo no such table >&2; exit 3")
         assert result == Result(False, "PROCERR", "exit code 3: no such table")

@@ -62,6 +62,13 @@ def packet(number, data):
     return len(data).to_bytes(3, "little") + bytes([number]) + data
 
 
+def readOnly(value):
+    """The one row, in one column, that a query is answered with."""
+    end = b"\xfe\0\0\2\0"
+    rows = (b"\1", b"\3def" + bytes(20), end, bytes([len(value)]) + value, end)
+    return b"".join(packet(number, data) for number, data in enumerate(rows, 1))
+
+
 def message(kind, data):
     return kind + (len(data) + 4).to_bytes(4, "big") + data
 
@@ -78,6 +85,9 @@ def bound(code, text=b"", tag=0x61):
 
 
 HANDSHAKE = packet(0, b"\x0a8.0.36\0" + bytes(60))
+LOGIN = packet(
+    1, bytes.fromhex("01a20800 00000001 21") + bytes(23) + b"u\0\0mysql_native_password\0"
+)
 TRUSTED = message(b"R", bytes(4))
 READY = TRUSTED + message(b"S", b"TimeZone\0UTC\0") + message(b"K", bytes(8)) + message(b"Z", b"I")
 ROW = message(b"T", bytes(30)) + message(b"D", b"\0\1\0\0\0\1f")
@@ -92,18 +102,31 @@ GOOD = [
     (make(RedisCheck), b"+PONG\r\n", Result(True, "L7OK", "PONG"), b"*1\r\n$4\r\nPING\r\n"),
     (make(RedisCheck, role="replica", password="p"),
      b"+OK\r\n+PONG\r\n*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:6379\r\n",
-     Result(True, "L7OK", "its role is slave"),
+     Result(True, "L7OK", "its role is slave", role="replica"),
      b"*2\r\n$4\r\nAUTH\r\n$1\r\np\r\n*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nROLE\r\n"),
+    (make(RedisCheck, role="tell"), b"+PONG\r\n*3\r\n$6\r\nmaster\r\n",
+     Result(True, "L7OK", "its role is master", role="primary"),
+     b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nROLE\r\n"),
+    (make(RedisCheck, role="tell"), b"+PONG\r\n*1\r\n$3\r\nnew\r\n",
+     Result(True, "L7OK", "its role is new", role=""),
+     b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nROLE\r\n"),
     (make(MySQLCheck), HANDSHAKE, Result(True, "L7OK", "8.0.36"), b""),
+    (make(MySQLCheck, user="u", role="tell"),
+     HANDSHAKE + packet(2, b"\0\0\0\2\0\0\0") + readOnly(b"0"),
+     Result(True, "L7OK", "8.0.36, its role is primary", role="primary"),
+     LOGIN + b"\x1a\0\0\0\3select @@global.read_only\1\0\0\0\1"),
+    (make(MySQLCheck, user="u", role="replica"),
+     HANDSHAKE + packet(2, b"\0\0\0\2\0\0\0") + readOnly(b"ON"),
+     Result(True, "L7OK", "8.0.36, its role is replica", role="replica"),
+     LOGIN + b"\x1a\0\0\0\3select @@global.read_only\1\0\0\0\1"),
     (make(MySQLCheck, user="u"),
      HANDSHAKE + packet(2, b"\xfecaching_sha2_password\0salt") + packet(4, b"\0\0\0\2\0\0\0"),
-     Result(True, "L7OK", "8.0.36"),
-     packet(1, bytes.fromhex("01a20800 00000001 21") + bytes(23) + b"u\0\0mysql_native_password\0")
-     + packet(3, b"") + b"\1\0\0\0\1"),
+     Result(True, "L7OK", "8.0.36"), LOGIN + packet(3, b"") + b"\1\0\0\0\1"),
     (make(PostgreSQLCheck), message(b"R", b"\0\0\0\5salt"), Result(True, "L7OK"),
      message(b"", b"\0\3\0\0user\0lbtwist\0application_name\0lbtwist\0\0")),
     (make(PostgreSQLCheck, user="u", password="p", role="primary"),
-     message(b"R", b"\0\0\0\5salt") + READY + ROW, Result(True, "L7OK", "primary"),
+     message(b"R", b"\0\0\0\5salt") + READY + ROW,
+     Result(True, "L7OK", "primary", role="primary"),
      message(b"", b"\0\3\0\0user\0u\0database\0postgres\0application_name\0lbtwist\0\0")
      + message(b"p", b"md5" + md5(md5(b"pu") + b"salt") + b"\0")
      + message(b"Q", b"select pg_catalog.pg_is_in_recovery()\0") + b"X\0\0\0\4"),
@@ -114,6 +137,8 @@ GOOD = [
      bytes.fromhex("300c0201016007020103040080003005020102 4200")),
     (make(DNSCheck, name="a.test"), ANSWER, Result(True, "L7OK", "NOERROR"),
      bytes.fromhex("0018 1234 0100 0001 0000 0000 0000 01 61 04 74657374 00 0001 0001")),
+    (make(AgentCheck), b"up role=Primary\n", Result(True, "L7OK", "up role=Primary",
+                                                     role="primary"), b""),
     (make(AgentCheck, send="hi\\n"), b"up 75% # well\r\n",
      Result(True, "L7OK", "up 75% # well", weight=75), b"hi\n"),
 ]  # fmt: skip
@@ -151,6 +176,14 @@ BAD = [
     (make(MySQLCheck), packet(0, b""), "L7RSP", "a packet of 0 bytes"),
     (make(MySQLCheck), b"\xff\xff\xff\0", "L7RSP", "a packet of 16777215 bytes"),
     (make(MySQLCheck, user="u"), HANDSHAKE + packet(2, b"\2"), "L7RSP", "not answered as MySQL"),
+    (make(MySQLCheck, user="u", role="primary"),
+     HANDSHAKE + packet(2, b"\0\0\0\2\0\0\0") + readOnly(b"1"), "L7STS", "its role is replica"),
+    (make(MySQLCheck, user="u", role="tell"),
+     HANDSHAKE + packet(2, b"\0\0\0\2\0\0\0") + packet(1, b"\2") * 4, "L7RSP",
+     "the query is not answered as MySQL does"),
+    (make(MySQLCheck, user="u", role="tell"),
+     HANDSHAKE + packet(2, b"\0\0\0\2\0\0\0") + readOnly(b"1")[:-15] + packet(4, b"\xfb") * 2,
+     "L7RSP", "the query is not answered as MySQL does"),
     (make(PostgreSQLCheck), message(b"E", b"SFATAL\0C57P03\0Mstarting up\0\0"), "L7STS",
      "57P03 starting up"),
     (make(PostgreSQLCheck), message(b"E", b""), "L7STS", ""),
@@ -175,6 +208,8 @@ BAD = [
      "L7RSP", "the server's challenge is not SCRAM"),
     (make(PostgreSQLCheck, user="u", role="primary"), READY + message(b"D", b"\0\1\0\0\0\1x"),
      "L7RSP", "the query is not answered"),
+    (make(PostgreSQLCheck, user="u", role="standby"), READY + ROW, "L7STS",
+     "its role is primary"),
     (make(SMTPCheck), b"421 too busy\r\n", "L7STS", "421 too busy"),
     (make(SMTPCheck), b"220-a\r\n250 b\r\n", "L7RSP", "the banner is not SMTP: '250 b'"),
     (make(SMTPCheck), b"220x\r\n", "L7RSP", "the banner is not SMTP"),
@@ -203,6 +238,7 @@ BAD = [
     (make(DNSCheck, name="a.test"), b"\0\x0b", "L7RSP", "an answer shorter than its head"),
     (make(AgentCheck), b"stopped # for the night\n", "L7STS", "stopped # for the night"),
     (make(AgentCheck), b"HTTP/1.1 400\n", "L7RSP", "no word of an agent: 'HTTP/1.1'"),
+    (make(AgentCheck), b"up role=(x)\n", "L7RSP", "no word of an agent: 'role=(x)'"),
     (make(AgentCheck), b"# up\n", "L7RSP", "the agent has said nothing"),
     (make(AgentCheck), b"u" * 1025, "L7RSP", "a line of more than 1024 bytes"),
 ]  # fmt: skip
@@ -225,6 +261,7 @@ CHECKS = [
     steps(("expect", "re:^never$")),
     make(RedisCheck, password="p", role="master"),
     make(MySQLCheck, user="u"),
+    make(MySQLCheck, user="u", role="tell"),
     make(PostgreSQLCheck, user="u", password="p", role="primary"),
     make(SMTPCheck),
     make(LDAPCheck),
@@ -363,6 +400,8 @@ def test_aTalkThatFails():
     (b"UP,ready\t50%\r\n", True, {"admin": "ready", "weight": 50}),
     (b"maint maxconn:0\n", True, {"admin": "maint", "maxconn": 0}),
     (b"drain\n", True, {"admin": "drain"}),
+    (b"up role=standby_2\n", True, {"role": "standby_2"}),
+    (b"down role=\n", False, {"role": ""}),
     (b"0%\n", True, {"weight": 0}),
     (b"down maxconn:30\n", False, {"maxconn": 30}),
     (b"failed\n", False, {}),
@@ -373,7 +412,7 @@ def test_wordsOfAnAgent(line, passed, changes):
     heard.says(line)
     [result] = heard.found
     assert (result.passed, result.status) == (passed, "L7OK" if passed else "L7STS")
-    said = {"weight": result.weight, "admin": result.admin, "maxconn": result.maxconn}
+    said = {name: getattr(result, name) for name in ("weight", "admin", "maxconn", "role")}
     assert {name: value for name, value in said.items() if value is not None} == changes
 
 
@@ -454,6 +493,7 @@ def test_bytesOfText(text, data):
     ("redis user=a", "user says nothing without password"),
     ("postgresql role=primary", "role says nothing without user"),
     ("postgresql password=a", "password says nothing without user"),
+    ("mysql role=tell", "role says nothing without user"),
     (f"mysql user={'a' * 129}", "is not the name of a user"),
     ("smtp a_b/c", "is neither a host name nor an address"),
     ("ldap user=a", "unknown option 'user'"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbtwist.sansio.cookies import SetCookie, add, cookies, find, rewrite, strip
+from lbtwist.sansio.cookies import SetCookie, add, change, cookies, find, strip
 
 
 class TestCookie:
@@ -24,9 +24,9 @@ class TestCookie:
         assert add(b" ;", b"a", b"1") == b"a=1"
         assert add(b"b=2", b"a", b"1") == b"b=2; a=1"
 
-    def test_rewrite(self):
-        assert rewrite(b"b=2; a=1;c=3; a=4", b"a", b"new") == b"b=2; a=new;c=3; a=new"
-        assert rewrite(b"ab=2;  b", b"b", b"new") == b"ab=2;  b"
+    def test_change(self):
+        assert change(b"b=2; a=1;c=3; a=4", b"a", lambda value: b"new") == b"b=2; a=new;c=3; a=new"
+        assert change(b"ab=2;  b", b"b", lambda value: b"new") == b"ab=2;  b"
 
     @pytest.mark.parametrize(
         ("line", "kept"),
@@ -53,9 +53,9 @@ class TestCookie:
         assert cookies([kept]) == {key: value for key, value in before.items() if key != name}
         assert find([line], name) == before.get(name)
         if name in before:
-            assert find([rewrite(line, name, b"new")], name) == b"new"
+            assert find([change(line, name, lambda value: b"new")], name) == b"new"
         else:
-            assert kept == line == rewrite(line, name, b"new")
+            assert kept == line == change(line, name, lambda value: b"new")
             assert find([add(line, name, b"new")], name) == b"new"
 
 

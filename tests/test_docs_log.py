@@ -13,6 +13,7 @@ from lbtwist.exchange import Cause, Stage, TLSInfo
 from lbtwist.logalias import ALIASES
 from lbtwist.logformat import FLAGS, TYPES, WORDS, LogFormat
 from lbtwist.logline import Surroundings, lineOf
+from lbtwist.persistence.bond import Came, Went
 from lbtwist.rules.expression import Scope
 from lbtwist.rules.values import Stage as Asked
 
@@ -50,7 +51,11 @@ def keys(value):
 
 @pytest.mark.parametrize(
     ("kind", "title"),
-    [(Cause, "The first letter: who"), (Stage, "The second letter: how far")],
+    [
+        (Cause, "The first letter: who"), (Stage, "The second letter: how far"),
+        (Came, "The third letter: the cookie that came"),
+        (Went, "The fourth letter: the cookie that went"),
+    ],
 )
 def test_everyLetterIsExplainedOnce(kind, title):
     assert sorted(explained(section(title))) == letters(kind)

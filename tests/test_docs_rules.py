@@ -19,7 +19,7 @@ from lbtwist.options import Flag
 from lbtwist.registry import installed
 from lbtwist.rules.functions import FUNCTIONS, METHODS
 from lbtwist.rules.rulebook import ASKED
-from lbtwist.rules.values import POOL_VALUES, VALUES, Kind, Stage
+from lbtwist.rules.values import POOL_METHODS, POOL_VALUES, VALUES, Kind, Stage
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "rules.md").read_text()
@@ -95,6 +95,9 @@ def test_valuesAreThoseThereAre():
 
 def test_valuesOfPoolsAreThoseThereAre():
     rows = [[f'`pool("NAME").{name}`', meaning] for name, (_, meaning) in POOL_VALUES.items()]
+    rows += [
+        [f'`pool("NAME").{name}("TEXT")`', meaning] for name, (_, meaning) in POOL_METHODS.items()
+    ]
     assert table("Of a pool") == rows
 
 

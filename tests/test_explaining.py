@@ -184,7 +184,7 @@ def test_aBalancerThatDoesNotForesee():
     balancer = built(WEB % ("", "balance = own"), Extension(IBalancer, "own", f"{__name__}.Own"))
     said = explain(balancer, asking("GET http://h/"))
     assert (said.action.what, said.action.pool, said.action.server) == ("sent", "app", "")
-    assert "does not foresee" in said.action.text
+    assert "is not foreseen" in said.action.text
     assert not any(server["chosen"] for server in said.of("server"))
     # Of one server there is no choice.
     balancer.pool("app").find("a").health.up = False

@@ -130,3 +130,35 @@ def test_reprShowsTheState():
     health.told(BAD)
     assert repr(health) == "<Health up ready 1>"
     assert repr(Health(up=False, admin=Admin.DRAIN)) == "<Health down drain 0>"
+
+
+@pytest.mark.parametrize(
+    ("fall", "before", "left", "after"),
+    [
+        # Of what would take it down nothing is left to be done, or one, or as much as was.
+        (3, 0, 0, "down"), (3, 2, 0, "down"), (1, 0, 0, "down"),
+        (3, 0, 1, 2), (3, 1, 1, 2), (3, 2, 1, "down"), (2, 0, 1, 1), (1, 0, 1, "down"),
+        (5, 0, 1, 4), (3, 0, 99, 1), (3, 1, 99, 2), (3, 2, 99, "down"),
+    ],
+)  # fmt: skip
+def test_doubted(fall, before, left, after):
+    health = Health(fall=fall, count=before)
+    transition = health.doubted(BAD, left)
+    assert (transition is not None) == (after == "down")
+    assert (health.count if health.up else "down") == after
+    assert list(health.results) == [BAD]
+
+
+def test_doubtedWhileItIsDown():
+    """It has to pass its checks from the beginning."""
+    health = Health(up=False, count=1)
+    assert health.doubted(BAD, 0) is None
+    assert health.count == 0 and not health.up
+
+
+def test_ejected():
+    """As good as down, without being that."""
+    health = Health(ejected=True)
+    assert health.up and not health.usable and not health.recallable
+    health.ejected = False
+    assert health.usable and health.recallable

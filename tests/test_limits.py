@@ -128,7 +128,9 @@ def test_aRefusal():
         ("limit rate=1/s status=430", "there is no status 430: 429 and 503 are usual"),
         ("limit rate=1/s how=close", "unknown option 'how'"),
         ("limit rate=1/s by={nobody}", "there is no 'nobody'"),
-        ("limit rate=1/s deadline=1s", "unknown option 'deadline'"),
+        ("limit rate=1/s deadline=1s", "deadline says nothing: it waits for nothing"),
+        ("limit rate=1/s name=a", "name= says something for store= only"),
+        ("limit rate=1/s store=shared", "limit: store: there is no [store shared]"),
     ],
 )
 def test_whatIsNoLimit(rule, message):

@@ -40,7 +40,7 @@ def test_eachPlaceShowsOne():
     assert {"README.md-1", "docs/quickstart.md-1", "quickstart.ini"} <= seen
 
 
-LISTINGS = ("mattermost_policy", "ask_service")
+LISTINGS = ("mattermost_policy", "ask_service", "token_subject", "zookeeper_check")
 PAGE = "docs/extending.md"
 
 
@@ -71,3 +71,12 @@ def test_eachListingIsShown():
     for name in LISTINGS:
         assert f"{{literalinclude}} listings/{name}.py" in page
         assert f"{{literalinclude}} listings/test_{name}.py" in page
+
+
+def test_theQuickstartNamesRecipes():
+    page = (ROOT / "docs" / "quickstart.md").read_text().partition("## Recipes")[2]
+    names = re.findall(r"`([a-z-]+\.ini)`", page)
+    assert len(names) > 5
+    for name in names:
+        assert (ROOT / "etc" / name).exists()
+        assert (ROOT / "tests" / "recipes" / f"test_{name.replace('-', '_')[:-4]}_ini.py").exists()

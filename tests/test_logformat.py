@@ -394,6 +394,8 @@ def test_theLineWithTheClientsCertificate():
         pool="bk_www", server="server1", counts=(0, 0, 0, 0), status=504, bytesOut=194,
     )  # fmt: skip
     exchange.frontend.name = "ft_www"
+    # A cookie is configured, none was sent and none was set.
+    exchange.bond = SimpleNamespace(came="N", went="N")
     text = (
         "%ci:%cp [%t] %ft %b/%s %Tq/%Tw/%Tc/%Tr/%Tt %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc"
         " %sq/%bq %hr %hs {%[tls.client.verify],%{+Q}[tls.client.subject],"
@@ -401,7 +403,7 @@ def test_theLineWithTheClientsCertificate():
     )
     assert line(text, exchange) == (
         "127.0.0.1:38849 [06/Feb/2009:12:14:13.012] ft_www~ bk_www/server1 1643/0/1/-1/4645"
-        " 504 194 - - sH-- 0/0/0/0/0 0/0"
+        " 504 194 - - sHNN 0/0/0/0/0 0/0"
         f' {{0,"{DN.format("client1")}","{DN.format("haproxy.com")}"}} "GET / HTTP/1.1"'
     )
 

@@ -70,6 +70,10 @@ class Joins:
     def weigh(self, server, weight):
         server.weight = weight
 
+    def came(self, pool, server):
+        assert server.leaving is False
+        self.done.append(("came", server.name))
+
     def leave(self, pool, server):
         self.done.append(("leave", server.name))
 
@@ -174,7 +178,7 @@ class MembershipTests(SynchronousTestCase):
         assert self.pool.servers == (four,)
         assert self.done() == [
             ("join", four.name), ("leave", one.name), ("leave", two.name), ("leave", three.name),
-            ("forget", three.name), ("forget", one.name), ("forget", two.name),
+            ("came", four.name), ("forget", three.name), ("forget", one.name), ("forget", two.name),
         ]  # fmt: skip
         assert self.events() == []
 
@@ -197,7 +201,9 @@ class MembershipTests(SynchronousTestCase):
         assert one.leaving
         self.says(found("10.0.0.1", "10.0.0.2"))
         assert self.pool.servers == (one, two) and not one.leaving
-        assert self.done()[2:] == [("leave", one.name), ("joinAgain", one.name)]
+        assert self.done()[2:] == [
+            ("leave", one.name), ("joinAgain", one.name), ("came", one.name),
+        ]  # fmt: skip
         one.active = 0
         self.says(found("10.0.0.2"))
         self.says(found("10.0.0.1", "10.0.0.2"))

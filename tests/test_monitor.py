@@ -14,13 +14,15 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from lbtwist.announcing import Announcer
 from lbtwist.checks import CheckCancelled, HTTPCheck
 from lbtwist.config.model import CheckOptions, PoolConfig
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
+from lbtwist.events import EVENTS, LONGEST
 from lbtwist.exchange import Cause
 from lbtwist.health import Admin, Result
-from lbtwist.monitor import AT_ONCE, LEAST, LONGEST, Monitor
+from lbtwist.monitor import AT_ONCE, LEAST, Monitor
 from lbtwist.pool import Pool
 from lbtwist.registry import Context
 from lbtwist.server import Endpoint
@@ -191,8 +193,9 @@ def test_notWithoutAnAddress():
 
 def test_notInMaintenance():
     world = World(1, 1)
-    world.servers[0].health.admin = Admin.MAINT
-    world.servers[1].health.admin = Admin.DRAIN
+    for server, admin in zip(world.servers, (Admin.MAINT, Admin.DRAIN), strict=True):
+        server.health.admin = admin
+        server.health.held = True
     world.start()
     world.passes(5)
     assert world.check.times("a") == [] and world.check.times("b") == [1, 3, 5]
@@ -242,6 +245,22 @@ def test_watchedAnew():
     assert world.check.times() == [0, 2, 4, 6]
     assert len(other.asked) == 3
     assert not world.servers[0].health.up
+
+
+@pytest.mark.parametrize("admin", [Admin.MAINT, Admin.DRAIN])
+def test_outOfServiceByItsCheckAndWatchedAnew(admin):
+    """As one is that its source names again: the check may take it back."""
+    world = World(1)
+    [server] = world.servers
+    world.check.result = Result(True, "L7OK", admin=admin)
+    world.start()
+    world.monitor.forget(server)
+    world.monitor.watch(world.pool, server, world.check, STEADY)
+    world.clock.advance(0)
+    assert world.check.times() == [0, 0]
+    world.check.result = Result(True, "L7OK", admin=Admin.READY)
+    world.passes(2)
+    assert server.health.admin == Admin.READY
 
 
 # How many.
@@ -570,6 +589,21 @@ def test_nothingIsLeft():
     assert [list(server.health.results) for server in world.servers] == [[]] * 4
 
 
+@pytest.mark.parametrize("end", ["stop", "forget"])
+def test_whoIsToldEndsIt(end):
+    """Of what a check has found, before that is counted: there is no further check."""
+    world = World(1)
+    [server] = world.servers
+    ends = {"stop": world.monitor.stop, "forget": lambda: world.monitor.forget(server)}[end]
+    observer = SimpleNamespace(healthChanged=lambda event: ends())
+    world.pool.announcer = Announcer([(observer, EVENTS)])
+    world.start()
+    world.check.result = Result(True, "L7OK", weight=50)
+    world.passes(9)
+    assert world.check.times() == [0, 2]
+    assert not world.clock.getDelayedCalls()
+
+
 def test_startedAgain():
     world = World(1)
     world.start()
@@ -641,7 +675,7 @@ def test_aShareOfTheWeight():
     world = World(200, 1)
     world.start()
     first, second = world.servers
-    for percent, weights in ((50, (100, 1)), (50, (100, 1)), (1, (2, 1)), (0, (0, 0)),
+    for percent, weights in ((50, (100, 0.5)), (50, (100, 0.5)), (1, (2, 0.01)), (0, (0, 0)),
                              (100, (200, 1)), (200, (256, 2))):  # fmt: skip
         world.check.result = says(weight=percent)
         world.passes(2)
@@ -705,7 +739,7 @@ def test_aChangeIsToldOnce():
     with capturedLogs() as events:
         world.passes(6)
     assert texts(events) == [
-        "Server app/a has weight 50, maxconn 7 and is ready now, reason: L7OK so it says."
+        "Server app/a has weight 50 and maxconn 7 now, reason: L7OK so it says."
     ]
 
 
@@ -716,3 +750,77 @@ def test_aFailedCheckMaySayIt():
     world.passes(6)
     [server] = world.servers
     assert server.weight == 10 and not server.health.up
+
+
+# What real traffic says.
+
+
+@pytest.mark.parametrize(
+    ("onError", "up", "count"),
+    [("fastinter", True, 0), ("fail-check", True, 1), ("sudden-death", True, 2),
+     ("mark-down", False, 0)],
+)  # fmt: skip
+def test_aSuspicion(onError, up, count):
+    """The next check comes at the fast interval from now on, not from its beginning."""
+    world = World(1)
+    world.start(CheckOptions(interval=8.0, fast=0.5, fall=3, jitter=0))
+    world.passes(3)
+    world.monitor.suspect(world.servers[0], onError, "10 errors in a row")
+    health = world.servers[0].health
+    assert (health.up, health.count) == (up, count)
+    world.passes(0.75)
+    assert world.check.times() == [0, 3.5]
+    assert health.count == (0 if up else 1)
+    assert world.servers[0].traffic.checkFailures == 0
+
+
+def test_aSuspicionPutsNoCheckOff():
+    """However many there are: the next check comes when it was due, or sooner."""
+    world = World(1)
+    world.start(CheckOptions(interval=2.0, fast=1.0, jitter=0))
+    for _ in range(20):
+        world.passes(0.25)
+        world.monitor.suspect(world.servers[0], "fastinter", "10 errors in a row")
+    assert world.check.times() == [0, 1.25, 2.25, 3.25, 4.25]
+
+
+def test_aSuspicionWithoutAFastInterval():
+    world = World(1)
+    world.start(CheckOptions(interval=8.0, jitter=0))
+    world.passes(3)
+    world.monitor.suspect(world.servers[0], "fail-check", "10 errors in a row")
+    world.passes(5.5)
+    assert world.check.times() == [0, 8]
+
+
+def test_aSuspicionWhileACheckRuns():
+    world = World(1)
+    world.check.result = None
+    world.start(CheckOptions(interval=8.0, fast=0.5, jitter=0))
+    world.monitor.suspect(world.servers[0], "fail-check", "10 errors in a row")
+    assert world.servers[0].health.count == 1
+    world.passes(4)
+    world.check.end(PASSES)
+    world.passes(5)
+    assert world.check.times() == [0, 8]
+
+
+def test_aSuspicionOfWhoeverIsNotChecked():
+    world = World(1, 1)
+    world.monitor.suspect(world.servers[0], "mark-down", "10 errors in a row")
+    assert world.servers[0].health.up
+    world.start()
+    world.servers[1].health.admin = Admin.MAINT
+    world.monitor.suspect(world.servers[1], "mark-down", "10 errors in a row")
+    assert world.servers[1].health.up
+
+
+def test_aSuspicionIsTold():
+    world = World(1)
+    world.start()
+    with capturedLogs() as events:
+        world.monitor.suspect(world.servers[0], "mark-down", "10 errors in a row")
+    [text] = texts(events)
+    assert text.startswith("Server app/a is DOWN, reason: HANA 10 errors in a row, ")
+    assert world.pool.usable == ()
+    assert world.servers[0].traffic.wentDown == 1

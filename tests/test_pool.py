@@ -6,9 +6,9 @@ from unittest.mock import patch
 import pytest
 from pooled import Attempt, Client, pooled
 
+from lbtwist.connecting import PAUSE
 from lbtwist.exchange import Cause, Stage
 from lbtwist.health import Admin
-from lbtwist.pool import PAUSE
 
 REFUSED = (Cause.SERVER, Stage.CONNECT, 503)
 
@@ -376,6 +376,83 @@ def test_noRetries():
         assert client.exchange.retries == 0
 
 
+def test_redispatchNo():
+    """The same server, whatever others there are."""
+    with pooled(1, 1, redispatch=0, retries=1) as pool:
+        client = Client(pool).connects()
+        client.attempt.fails()
+        pool.reactor.advance(PAUSE + 0.1)
+        assert client.attempt.server is pool.servers[0]
+        assert client.exchange.tried == ()
+        client.attempt.fails()
+        assert client.told == [REFUSED]
+        assert (client.exchange.retries, client.exchange.redispatched) == (1, False)
+
+
+def test_redispatchAtTheSecond():
+    with pooled(1, 1, redispatch=2) as pool:
+        a, b = pool.servers
+        client = Client(pool).connects()
+        client.attempt.fails()
+        pool.reactor.advance(PAUSE + 0.1)
+        assert client.attempt.server is a
+        client.attempt.fails()
+        assert client.attempt.server is b
+        assert (client.exchange.retries, client.exchange.redispatched) == (2, True)
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_redispatchOfAServerThatWentDown(every):
+    """It is not asked again; another is where that is allowed at all."""
+    with pooled(1, 1, redispatch=every) as pool:
+        client = Client(pool).connects()
+        pool.servers[0].health.up = False
+        pool.serversChanged()
+        client.attempt.fails()
+        if every:
+            assert client.attempt.server is pool.servers[1]
+        else:
+            assert client.told == [REFUSED]
+
+
+@pytest.mark.parametrize("words", [(), ("503",)])
+def test_retriesAreNotOnConnects(words):
+    with pooled(1, 1, retry_on=words) as pool:
+        client = Client(pool).connects()
+        client.attempt.fails()
+        assert client.told == [REFUSED]
+        assert client.exchange.retries == 0
+
+
+def test_aRetryOfWhatWasSent():
+    """The slot is given up, and the other one taken, before anything else is told."""
+    with pooled(1, 1, retry_on=("503",)) as pool:
+        a, b = pool.servers
+        client = Client(pool).connects()
+        client.attempt.succeeds()
+        found = pool.another(client.exchange)
+        assert found is b
+        pool.retry(client, found)
+        assert (a.active, b.active, pool.active) == (0, 1, 1)
+        client.attempt.succeeds()
+        assert client.told == ["to a", "to b"]
+        assert (client.exchange.retries, client.exchange.redispatched) == (1, True)
+        client.finishes()
+
+
+def test_connectNow():
+    """There is a server at once, or nobody is told anything."""
+    with pooled(maxconn=1) as pool:
+        client = Client(pool)
+        assert pool.connectNow(client)
+        client.attempt.succeeds()
+        assert client.told == ["to a"]
+        other = Client(pool)
+        assert not pool.connectNow(other)
+        assert (other.told, other.place, pool.queued) == ([], None, 0)
+        client.finishes()
+
+
 @pytest.mark.parametrize(
     "failed, cause",
     [
@@ -400,7 +477,7 @@ def test_noDescriptorIsLeft():
         raise OSError(errno.EMFILE, "Too many open files")
 
     with pooled(retries=1) as pool:
-        with patch("lbtwist.pool.Attempt", none):
+        with patch("lbtwist.connecting.Attempt", none):
             client = Client(pool).connects()
             assert client.told == []
             pool.reactor.advance(PAUSE + 0.1)

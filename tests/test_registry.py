@@ -10,7 +10,15 @@ from twisted.plugin import IPlugin
 from zope.interface.verify import verifyObject
 
 import lbtwist.registry
-from lbtwist.interfaces import IBalancer, IExtension, IHealthCheck
+from lbtwist.interfaces import (
+    IBalancer,
+    IExtension,
+    IHealthCheck,
+    IHealthObserver,
+    IPersistence,
+    IPersistenceStore,
+    ISharedStore,
+)
 from lbtwist.options import Integer, option
 from lbtwist.registry import Context, Extension, Registry, installed
 
@@ -74,12 +82,20 @@ def test_namesInOrder():
 def test_whatIsBuiltIn():
     registry = installed()
     assert registry.names(IBalancer) == [
-        "first", "hash", "leastconn", "peak-ewma", "random", "roundrobin", "source", "uri",
+        "first", "hash", "leastconn", "peak-ewma", "random", "rdp-cookie", "roundrobin",
+        "source", "uri",
     ]  # fmt: skip
     assert registry.names(IHealthCheck) == [
-        "agent", "dns", "exec", "http", "ldap", "mysql", "postgresql", "redis", "smtp", "tcp",
-        "tls",
+        "agent", "dns", "exec", "grpc", "http", "ldap", "mysql", "postgresql", "redis", "smtp",
+        "tcp", "tls",
     ]  # fmt: skip
+    assert registry.names(IHealthObserver) == ["log", "mail", "webhook"]
+    assert registry.names(IPersistence) == [
+        "cookie", "destination", "expression", "hash", "header", "learn", "parameter",
+        "rdp-cookie", "source", "ssl-session-id",
+    ]  # fmt: skip
+    assert registry.names(IPersistenceStore) == ["memory", "redis", "sqlite"]
+    assert registry.names(ISharedStore) == ["redis"]
 
 
 @pytest.mark.parametrize("makes", [IBalancer, IHealthCheck])

@@ -180,3 +180,16 @@ def test_drop(make):
     world.reuse.drop(world.server)
     assert all(connection.closed for connection in found)
     assert world.server.idle == []
+
+
+@pytest.mark.parametrize("retryOn, looks", [((), 1), (("conn-failure",), 0)])
+def test_whereEverythingIsSentOnce(make, retryOn, looks):
+    """With C{retry-on = none} each is looked at before it is used."""
+    world = make(retry_on=retryOn)
+    connection = world.keep()
+    assert world.reuse.take(world.server, False, False) is connection
+    assert connection.looks == looks
+    kept = {}
+    assert world.reuse.keepPrivate(kept, world.server, connection, 1000.0)
+    assert world.reuse.takePrivate(kept, world.server, False) is connection
+    assert connection.looks == 2 * looks

@@ -268,6 +268,9 @@ def test_whatAServerSaysToConnect():
         ("set-timeout tunnel", "needs TIME", REQUEST),
         ("set-timeout tunnel soon", "is not a time", REQUEST),
         ("set-log", "needs yes|no", REQUEST),
+        ("role", "needs TEXT", REQUEST),
+        ("role 'a b'", "'a b' is no role: up to 32 letters, digits and - _ . are accepted",
+         CONNECTION),
         ("set-log perhaps", "neither yes nor no", REQUEST),
     ],
 )
@@ -324,6 +327,25 @@ def test_settings(stage):
     assert exchange.settings["log"] is True
 
 
+@pytest.mark.parametrize("stage", [CONNECTION, REQUEST])
+def test_role(stage):
+    """What is computed and names no role asks for none."""
+    exchange = fakeExchange("/", {"X-Role": "primary; x"})
+    asked("role Primary", exchange, stage)
+    assert exchange.settings == {"role": "primary"}
+    if stage is REQUEST:
+        asked("role {header['X-Role'][:7]}", exchange)
+        assert exchange.settings == {"role": "primary"}
+        asked("role {header['X-Role']}", exchange)
+        assert exchange.settings == {}
+
+
+def test_noRetry():
+    exchange = fakeExchange()
+    asked("no-retry", exchange)
+    assert exchange.settings == {"retry": False}
+
+
 # the contracts
 
 SetPathContractTests = contractOf("set-path /{query['q']}{header['X-User']}")
@@ -335,11 +357,14 @@ SetMethodContractTests = contractOf("set-method {header['X-User']}")
 PlainMethodContractTests = contractOf("set-method GET")
 SetHostContractTests = contractOf("set-host {header['X-User']}")
 SetStatusContractTests = contractOf("set-status 200", RESPONSE)
+RoleContractTests = contractOf("role {header['X-User']}")
+RoleConnectionContractTests = contractOf("role primary", CONNECTION)
 SetVarContractTests = contractOf("set-var a \"header['X-User']\"")
 SetVarConnectionContractTests = contractOf("set-var a src", CONNECTION)
 CaptureContractTests = contractOf("capture a \"header['X-User']\"")
 SetTimeoutContractTests = contractOf("set-timeout tunnel 1h")
 SetLogContractTests = contractOf("set-log no")
+NoRetryContractTests = contractOf("no-retry")
 
 
 @implementer(IRequestRule)

@@ -28,7 +28,8 @@ class Joined:
     @ivar ended: how often the tunnel said that nothing is left.
     """
 
-    def __init__(self, pair=unixPair, early=(b"", b""), before=None, **timeouts):
+    def __init__(self, pair=unixPair, early=(b"", b""), before=None, behind=Side, **timeouts):
+        """@param behind: makes the server's side of its transport."""
         self.pump = Pump()
         self.deadlines = Deadlines(self.pump, self.pump.seconds)
         self.client = Stream(pair, pump=self.pump)
@@ -43,7 +44,7 @@ class Joined:
         if before is not None:
             before(self)
         self.tunnel = Tunnel(
-            self.exchange, Side(self.client.transport), Side(self.server.transport),
+            self.exchange, Side(self.client.transport), behind(self.server.transport),
             self.deadlines, Timeouts(**{**limits, **timeouts}), self.end,
         )  # fmt: skip
         self.tunnel.start(*early)

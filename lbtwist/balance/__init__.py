@@ -7,7 +7,7 @@ tuple of servers is kept by the tuple's identity, so a choice costs no more than
 choosing; where a weight changes the servers must come in a new tuple.
 """
 
-from lbtwist.balance.hashed import FieldHash, SourceHash, URIHash
+from lbtwist.balance.hashed import FieldHash, RDPCookieHash, SourceHash, URIHash
 from lbtwist.balance.loaded import LeastConn, PeakEWMA, Random
 from lbtwist.balance.scheduled import First, RoundRobin
 
@@ -16,6 +16,7 @@ __all__ = [
     "First",
     "LeastConn",
     "PeakEWMA",
+    "RDPCookieHash",
     "Random",
     "RoundRobin",
     "SourceHash",

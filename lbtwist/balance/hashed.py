@@ -18,10 +18,19 @@ from zlib import crc32
 import attr
 from zope.interface import implementer
 
-from lbtwist.balance.keys import Key, address, fieldKey, templateKey, uriKey
-from lbtwist.balance.scheduled import NoOptions, RoundRobin, Servers
+from lbtwist.balance.keys import (
+    Key,
+    RDPCookieName,
+    address,
+    fieldKey,
+    rdpKey,
+    seesRDP,
+    templateKey,
+    uriKey,
+)
+from lbtwist.balance.scheduled import NoOptions, RoundRobin, Servers, hundredths
 from lbtwist.balance.spread import Ring, Spread, Table
-from lbtwist.interfaces import IBalancer, IFollowing, IForeseeing
+from lbtwist.interfaces import IBalancer, IFollowing, IForeseeing, IInspecting
 from lbtwist.options import FieldName, Flag, Integer, Word, option
 from lbtwist.rules.template import Template, Templated
 from lbtwist.server import Forecast, Server
@@ -103,13 +112,18 @@ class _Hash:
         self._spread: Spread | None = None
         # Those of the servers that were not found full.
         self._here: set[Server] = set()
-        # What is active on each server; -1 if it is full. And the sums over the others.
+        # What is active on each server; -1 if it is full. And the sums over the others, that
+        # of weights in hundredths.
         self._counts: dict[Server, int] = {}
         self._active = self._weights = 0
 
     def _keyOf(self, options: Any, context: Context) -> Key:
         """@return: what is hashed, by exchange."""
         raise NotImplementedError
+
+    def keyOf(self, exchange: Exchange) -> bytes:
+        """@return: what is hashed; C{b""} where there is nothing."""
+        return self._key.of(exchange)
 
     def choose(self, servers: Servers, exchange: Exchange) -> Server:
         key = self._key.of(exchange)
@@ -134,9 +148,9 @@ class _Hash:
         now = -1 if server.full else server.active
         self._counts[server] = now
         if before < 0 <= now:
-            self._weights += server.weight
+            self._weights += hundredths(server)
         elif now < 0 <= before:
-            self._weights -= server.weight
+            self._weights -= hundredths(server)
         self._active += max(now, 0) - max(before, 0)
 
     def chooseFree(
@@ -183,7 +197,7 @@ class _Hash:
         self._here = set(servers)
         self._counts = {one: -1 if one.full else one.active for one in servers}
         self._active = sum(count for count in self._counts.values() if count > 0)
-        self._weights = sum(one.weight for one, count in self._counts.items() if count >= 0)
+        self._weights = sum(hundredths(one) for one, count in self._counts.items() if count >= 0)
 
     def _room(self, tried: Servers = ()) -> tuple[int, int]:
         """
@@ -203,13 +217,14 @@ class _Hash:
                 count = self._counts.get(server, -1)
                 if count >= 0:
                     active -= count
-                    weights -= server.weight
+                    weights -= hundredths(server)
         else:
             active = weights = 0
             for server in self._servers:
                 active += server.active
-                weights += server.weight
-        return self._load * (active + 1), weights * 100
+                weights += hundredths(server)
+        # The load is in percent, as the weights are.
+        return self._load * (active + 1), weights
 
     def _find(self, key: bytes, servers: Servers) -> Server:
         if servers is not self._servers:
@@ -300,3 +315,29 @@ class FieldHash(_Hash):
         if options.by is not None:
             return templateKey(options.by, context.scope)
         return fieldKey(options.field)
+
+
+@implementer(IInspecting)
+class RDPCookieHash(_Hash):
+    """
+    C{rdp-cookie}: by the cookie that a client of RDP sends first; in turn where there is
+    none.
+    """
+
+    @attr.frozen
+    class Options(HashOptions):
+        name: str = option(RDPCookieName(), "mstshash", "Of the cookie.", positional=True)
+
+    def _keyOf(self, options: Any, context: Context) -> Key:
+        return rdpKey(options.name)
+
+    def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
+        if exchange.rehearsal and exchange.request is None:
+            return Forecast(why="which one, the first bytes of the session say")
+        return super().foresee(servers, exchange)
+
+    def inspectClient(self, exchange: Exchange) -> Callable[[bytes], bool]:
+        return seesRDP
+
+    def inspectServer(self, exchange: Exchange) -> None:
+        """It says nothing that matters."""

@@ -14,7 +14,7 @@ from itertools import accumulate
 from math import inf
 from typing import Generic, TypeVar
 
-from lbtwist.balance.scheduled import Servers
+from lbtwist.balance.scheduled import Servers, hundredths
 from lbtwist.server import Server
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Lots:
     __slots__ = ("_ends", "_random")
 
     def __init__(self, servers: Servers, random: Callable[[], float]) -> None:
-        self._ends = list(accumulate(server.weight for server in servers))
+        self._ends = list(accumulate(map(hundredths, servers)))
         self._random = random
 
     def draw(self) -> int:
@@ -170,13 +170,13 @@ class FreeLots:
         self._random = random
         # Those that were found full.
         self._out: set[int] = set()
-        tree = [0, *(server.weight for server in servers)]
+        tree = [0, *map(hundredths, servers)]
+        self._total = sum(tree)
         for node in range(1, len(tree)):
             above = node + (node & -node)
             if above < len(tree):
                 tree[above] += tree[node]
         self._tree = tree
-        self._total = sum(server.weight for server in servers)
         self._half = 1 << (len(servers).bit_length() - 1)
 
     def freed(self, server: Server) -> None:
@@ -184,7 +184,7 @@ class FreeLots:
         place = self._places.get(server)
         if place in self._out:
             self._out.discard(place)
-            self._add(place, server.weight)
+            self._add(place, hundredths(server))
 
     def draw(self, draws: int, tried: Servers) -> list[Server]:
         """
@@ -199,21 +199,22 @@ class FreeLots:
         while self._total > weight and len(drawn) < draws:
             place = self._find(int(self._random() * self._total))
             server = servers[place]
+            own = hundredths(server)
             if server.full:
                 self._out.add(place)
-                self._add(place, -server.weight)
+                self._add(place, -own)
                 continue
             again = server in drawn
             if again or server in tried:
                 # Not a second time.
                 hidden.append(place)
-                self._add(place, -server.weight)
-                weight -= server.weight if again else 0
+                self._add(place, -own)
+                weight -= own if again else 0
                 continue
             drawn.append(server)
-            weight += server.weight
+            weight += own
         for place in hidden:
-            self._add(place, servers[place].weight)
+            self._add(place, hundredths(servers[place]))
         return drawn
 
     def _find(self, lot: int) -> int:

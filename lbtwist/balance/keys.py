@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import attr
 
+from lbtwist.errors import BadConnectionRequest
+from lbtwist.options import Name
 from lbtwist.rules.expression import ExpressionError, Scope
 from lbtwist.rules.reading import wire
 from lbtwist.rules.template import Template
 from lbtwist.rules.values import Stage
+from lbtwist.sansio import rdp
 
 if TYPE_CHECKING:
     from lbtwist.exchange import Exchange
@@ -81,6 +84,41 @@ def fieldKey(name: str) -> Key:
         return request.fields.get(wanted) or b""
 
     return Key(of, name.lower())
+
+
+class RDPCookieName(Name):
+    """The name of a cookie of RDP; in lower case."""
+
+    def parse(self, text: str) -> str:
+        if not rdp.isName(text.encode()):
+            raise ValueError(f"{text!r} is not the name of a cookie of RDP, as mstshash is")
+        return text.lower()
+
+
+def rdpKey(name: str) -> Key:
+    """
+    @param name: of the cookie that a client of RDP sends first, in lower case.
+    """
+
+    def of(exchange: Exchange) -> bytes:
+        try:
+            request = rdp.read(exchange.early)
+        except BadConnectionRequest:
+            return b""
+        value = b"" if request is None else request.cookie(name)
+        # The name of a user, whose case counts for nothing with the servers.
+        return value.lower() if name == "mstshash" else value
+
+    said = f"cookie {name} of RDP"
+    return Key(of, said, said)
+
+
+def seesRDP(data: bytes) -> bool:
+    """@return: whether more than C{data} can tell no more of RDP's first message."""
+    try:
+        return rdp.read(data) is not None
+    except BadConnectionRequest:
+        return True
 
 
 def templateKey(template: Template, scope: Scope | None) -> Key:

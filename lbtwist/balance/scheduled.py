@@ -30,6 +30,11 @@ Turn = tuple[int, int, int, Server]
 """When a server is due, its place in the tuple, the distance between its turns, and it."""
 
 
+def hundredths(server: Server) -> int:
+    """@return: its weight as a whole number, for what has to be exact."""
+    return round(server.weight * 100)
+
+
 @attr.frozen
 class NoOptions:
     """For a balancer that has nothing to set."""
@@ -135,7 +140,7 @@ class RoundRobin:
         turns = []
         new: dict[int, list[tuple[int, Server]]] = {}
         for place, server in enumerate(servers):
-            distance = self._unit // server.weight
+            distance = self._unit * 100 // hundredths(server)
             if server in known:
                 due = self._missed(known[server], distance)
                 # A weight that has risen counts at once.

@@ -51,12 +51,17 @@ class Spread(Protocol):
         """@return: these servers in the order in which a walk comes by."""
 
 
-def _points(server: Server, weight: int) -> tuple[int, ...]:
+def _count(weight: float) -> int:
+    """@return: how many points a server of this weight has."""
+    return round(weight * POINTS)
+
+
+def _points(server: Server, weight: float) -> tuple[int, ...]:
     """
     A server's places on a ring: of its key and weight alone, and more weight only
     adds to them.
     """
-    count = weight * POINTS
+    count = _count(weight)
     return unpack(f">{count}Q", shake_128(server.key.encode()).digest(8 * count))
 
 
@@ -91,12 +96,12 @@ class Ring:
         self._near = 4 * isqrt(len(self._points)) + 16
         self._own: dict[Server, list[int]] = {}
 
-    def _change(self, changed: list[Server], had: dict[Server, int]) -> None:
+    def _change(self, changed: list[Server], had: dict[Server, float]) -> None:
         gone: list[tuple[int, Server]] = []
         new: list[tuple[int, Server]] = []
         for server in changed:
             weight, before = self._weights.get(server, 0), had.get(server, 0)
-            points = _points(server, max(weight, before))[min(weight, before) * POINTS :]
+            points = _points(server, max(weight, before))[_count(min(weight, before)) :]
             (new if weight > before else gone).extend(zip(points, repeat(server)))
         self._take(sorted(gone, key=itemgetter(0)))
         self._put(sorted(new, key=itemgetter(0)))
@@ -162,17 +167,17 @@ class Table:
     """
     By the remainder: shares are as exact as those of the keys, and where a server comes or
     goes nearly all keys move. Servers of more weight are there more often, at even
-    distances.
+    distances; one that starts slowly has all of its places at once.
     """
 
     __slots__ = ("_places", "_weights", "owners")
 
     def __init__(self, servers: Servers) -> None:
-        self._weights = {server: server.weight for server in servers}
+        self._weights = {server: server.whole for server in servers}
         turns = [
-            ((2 * turn + 1) / (2 * server.weight), at)
+            ((2 * turn + 1) / (2 * server.whole), at)
             for at, server in enumerate(servers)
-            for turn in range(server.weight)
+            for turn in range(server.whole)
         ]
         self.owners = [servers[at] for _, at in sorted(turns)]
         self._places: dict[Server, list[int]] = {}
@@ -181,7 +186,7 @@ class Table:
 
     def covers(self, servers: Servers) -> bool:
         """It has these and no others, or another process would have another table."""
-        return self._weights == {server: server.weight for server in servers} and tuple(
+        return self._weights == {server: server.whole for server in servers} and tuple(
             self._weights
         ) == servers
 

@@ -7,7 +7,7 @@ long, and what its results mean for a server is L{lbtwist.monitor}'s.
 """
 
 from lbtwist.checks.http import MAX_BODY, MAX_INFORMATIONAL, HTTPCheck
-from lbtwist.checks.probe import CheckCancelled
+from lbtwist.checks.probe import CheckCancelled, resultOf
 from lbtwist.checks.talk import Exactly, Line, Talk, TalkCheck, Unfit
 from lbtwist.checks.tcp import TCPCheck
 
@@ -22,4 +22,5 @@ __all__ = [
     "Talk",
     "TalkCheck",
     "Unfit",
+    "resultOf",
 ]

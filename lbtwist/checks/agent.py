@@ -14,7 +14,7 @@ import attr
 from lbtwist.checks.probe import shown
 from lbtwist.checks.talk import Line, Talk, TalkCheck, Unfit
 from lbtwist.checks.tcp import bytesOf
-from lbtwist.health import Admin, Health, Result
+from lbtwist.health import Admin, Health, Result, roleOf
 from lbtwist.options import Text, option
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def read(line: bytes, up: bool) -> Result:
             changes["weight"] = int(weight[1])
         elif maxconn := _MAXCONN.fullmatch(word):
             changes["maxconn"] = int(maxconn[1])
+        elif word == "role=" or (word[:5] == "role=" and roleOf(word[5:])):
+            changes["role"] = word[5:]
         else:
             raise Unfit(f"no word of an agent: {shown(written)!r}")
     if not found:

@@ -21,9 +21,9 @@ from lbtwist.config.fill import Scope, fill
 from lbtwist.config.ini import PLAIN
 from lbtwist.config.ini import Word as Written
 from lbtwist.errors import NOWHERE, BadResponse, MessageError, Problem
-from lbtwist.health import Result
+from lbtwist.health import Admin, Result, roleOf
 from lbtwist.interfaces import IHealthCheck
-from lbtwist.options import FieldName, Kind, Pattern, Statuses, Text, Word, option
+from lbtwist.options import FieldName, Flag, Kind, Pattern, Statuses, Text, Word, option
 from lbtwist.sansio.chunked import ChunkedReader
 from lbtwist.sansio.http1 import Partial
 from lbtwist.sansio.responsehead import ResponseHead, ResponseReader
@@ -37,6 +37,9 @@ MAX_BODY = 65536
 
 MAX_INFORMATIONAL = 16
 """Interim responses to one request; a server that sends more sends nothing else."""
+
+CONDITIONAL = "L7OKC"
+"""Passed, but the server gets nobody new."""
 
 _FIELD = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([!-~](?:[ \t!-~]*[!-~])?)")
 _OURS = frozenset(("host", "connection", "content-length", "transfer-encoding", "upgrade"))
@@ -129,6 +132,12 @@ class Step:
     expect_header: tuple[Wanted, ...] = option(
         FieldWanted(), (), "A field the response has: 'Name' or 'Name: text'; may come again."
     )
+    disable_on_404: bool = option(
+        Flag(), False, "404 of a server that is up passes, but it gets nobody new then."
+    )
+    role_header: str = option(
+        FieldName(), "", "A field of the response that says the server's role; empty is none."
+    )
 
 
 class _Steps(Kind[tuple[Step, ...]]):
@@ -176,6 +185,7 @@ class HTTPCheck:
 
     @inlineCallbacks
     def _all(self, server: Server) -> Generator[Deferred[Result], Result, Result]:
+        said: Result | None = None
         for number, step in enumerate(self._steps, 1):
             try:
                 result = yield step.ask(server, self._reactor)
@@ -183,6 +193,14 @@ class HTTPCheck:
                 raise CheckCancelled(late.status, f"step {number}: {late.detail}") from None
             if not result.passed:
                 return attr.evolve(result, detail=f"step {number}: {result.detail}")
+            if said is not None:
+                result = attr.evolve(
+                    result, admin=said.admin if result.admin is None else result.admin,
+                    role=said.role if result.role is None else result.role,
+                )  # fmt: skip
+            said = result
+            if result.status == CONDITIONAL:
+                break
         return result
 
 
@@ -198,7 +216,7 @@ class Asking:
     def ask(self, server: Server, reactor: Any) -> Deferred[Result]:
         endpoint = server.endpoint
         assert endpoint is not None, f"{server!r} has no address"
-        return _Asks(self, self._request(endpoint)).start(server, reactor)
+        return _Asks(self, self._request(endpoint), server.health.up).start(server, reactor)
 
     def _request(self, endpoint: Endpoint) -> bytes:
         options = self.options
@@ -223,6 +241,13 @@ class Asking:
                 return field.name.decode()
         return None
 
+    def roleIn(self, head: ResponseHead) -> str | None:
+        """@return: what a response says of the role; L{None} if it is not asked for."""
+        if not self.options.role_header:
+            return None
+        values = head.fields.getAll(self.options.role_header.lower().encode())
+        return roleOf(values[-1].decode("ascii", "replace")) or "" if values else ""
+
     @property
     def wantsBody(self) -> bool:
         """Whether the status alone is not enough."""
@@ -232,10 +257,12 @@ class Asking:
 class _Asks(Probe):
     """Sends one request and reads as much of the response as the verdict needs."""
 
-    def __init__(self, check: Asking, request: bytes) -> None:
+    def __init__(self, check: Asking, request: bytes, up: bool) -> None:
+        """@param up: whether the server is, so far."""
         super().__init__()
         self._check = check
         self._request = request
+        self._up = up
         self._partial: Partial | None = Partial(check.reader, b"")
         self._head: ResponseHead | None = None
         self._informed = 0
@@ -286,12 +313,15 @@ class _Asks(Probe):
         self._partial = None
         self._head = head
         check = self._check
-        if not check.expects(head.status):
+        if head.status == 404 and self._up and check.options.disable_on_404:
+            # Whatever is expected, as HAProxy has it (http-check disable-on-404).
+            self._passes(head, CONDITIONAL, Admin.DRAIN)
+        elif not check.expects(head.status):
             self.finish(False, "L7STS", _answer(head))
         elif (missing := check.missing(head)) is not None:
             self.finish(False, "L7RSP", f"{missing} is not as it is wanted")
         elif not check.wantsBody:
-            self.finish(True, "L7OK", _answer(head))
+            self._passes(head)
         else:
             if head.chunked:
                 self._chunks = ChunkedReader(BadResponse)
@@ -328,7 +358,16 @@ class _Asks(Probe):
         elif pattern is not None and pattern.search(self._body.decode("utf-8", "replace")) is None:
             self.finish(False, "L7RSP", "the body does not match")
         else:
-            self.finish(True, "L7OK", _answer(self._head))
+            self._passes(self._head)
+
+    def _passes(
+        self, head: ResponseHead, status: str = "L7OK", admin: str = Admin.READY
+    ) -> None:
+        check = self._check
+        said = admin if check.options.disable_on_404 else None
+        if self._close():
+            role = check.roleIn(head)
+            self.verdict.callback(Result(True, status, _answer(head), admin=said, role=role))
 
 
 def _answer(head: ResponseHead) -> str:

@@ -1,21 +1,22 @@
 """
-The check C{mysql}: MySQL or MariaDB greets and, where a user is given, lets him in.
+The check C{mysql}: MySQL or MariaDB greets and, where a user is given, lets him in, and has
+the role that is wanted.
 
 As in HAProxy the user has no password, and should have no rights either. The packets are
-those of MySQL's client/server protocol, "Connection Phase".
+those of MySQL's client/server protocol, "Connection Phase" and "Text Protocol".
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attr
 
 from lbtwist.checks.probe import shown
 from lbtwist.checks.talk import Exactly, Talk, TalkCheck, Unfit, Want
 from lbtwist.health import Result
-from lbtwist.options import Text, option
+from lbtwist.options import Text, Word, option
 
 if TYPE_CHECKING:
     from lbtwist.server import Server
@@ -28,6 +29,10 @@ _PLUGIN = b"mysql_native_password"
 _CAPABILITIES = 0x0008A201
 _UTF8 = 33
 _QUIT = b"\1\0\0\0\1"
+_QUESTION = b"\3select @@global.read_only"
+_ROLES = ("primary", "replica")
+# MariaDB has words for it from 12 on, and several that mean read-only.
+_WRITABLE = (b"0", b"OFF")
 
 
 def _packet(what: str) -> Generator[Want, bytes, tuple[int, bytes]]:
@@ -78,6 +83,15 @@ class MySQLCheck(TalkCheck):
             Text(), "", "Logs in, without a password; empty only waits to be greeted.",
             check=_badUser,
         )  # fmt: skip
+        role: str = option(
+            Word("any", "tell", *_ROLES),
+            "any",
+            "What the server has to be by its read_only; tell takes what it is, any does not ask.",
+        )
+
+        def __attrs_post_init__(self) -> None:
+            if self.role != "any" and not self.user:
+                raise ValueError("role says nothing without user")
 
     def talk(self, server: Server) -> Talk:
         number, greeting = yield from _packet("handshake")
@@ -93,5 +107,24 @@ class MySQLCheck(TalkCheck):
                 number, answer = yield from _packet("answer to the login")
             if answer[0] != _OK:
                 raise Unfit("the login is not answered as MySQL does")
+            if self.options.role != "any":
+                role = yield from self._role()
+                detail = f"{shown(version)}, its role is {role}"
+                yield _QUIT
+                passed = self.options.role in ("tell", role)
+                return Result(passed, "L7OK" if passed else "L7STS", detail, role=role)
             yield _QUIT
         return Result(True, "L7OK", shown(version))
+
+    def _role(self) -> Generator[bytes | Want, Any, str]:
+        """Ask whether the server is read-only, and read the one row of the answer."""
+        what = "answer to the query"
+        yield _framed(0, _QUESTION)
+        _, columns = yield from _packet(what)
+        yield from _packet(what)
+        _, end = yield from _packet(what)
+        _, row = yield from _packet(what)
+        if columns != b"\1" or end[0] != _SWITCH or row[0] != len(row) - 1:
+            raise Unfit("the query is not answered as MySQL does")
+        yield from _packet(what)
+        return _ROLES[row[1:] not in _WRITABLE]

@@ -29,7 +29,7 @@ _VERSION = 196608
 _LONGEST = 16384
 _OURSELVES = "lbtwist"
 _OK, _CLEAR, _MD5, _SASL, _CONTINUE, _FINAL = 0, 3, 5, 10, 11, 12
-_ROLES = {"primary": b"f", "standby": b"t"}
+_ROLES = ("primary", "standby")
 _QUESTION = b"select pg_catalog.pg_is_in_recovery()\0"
 _END = b"X\0\0\0\4"
 # Of SQLSTATE: who asks is not let in, which says that the server is there.
@@ -98,7 +98,9 @@ class PostgreSQLCheck(TalkCheck):
         password: str = option(Text(), "", "The user's password.", check=_badName)
         database: str = option(Text(), "postgres", "The database of the session.", check=_badName)
         role: str = option(
-            Word("any", *_ROLES), "any", "What the server has to be; any does not ask."
+            Word("any", "tell", *_ROLES),
+            "any",
+            "What the server has to be; tell takes what it is, any does not ask.",
         )
 
         def __attrs_post_init__(self) -> None:
@@ -120,16 +122,17 @@ class PostgreSQLCheck(TalkCheck):
             return Result(True, "L7OK", "asks for a password")
         yield from _messageOf("session", b"Z")
         detail = "ready"
+        role = None
         if options.role != "any":
             yield _framed(b"Q", _QUESTION)
             _, row = yield from _messageOf("answer to the query", b"D")
             if row not in (b"\0\1\0\0\0\1t", b"\0\1\0\0\0\1f"):
                 raise Unfit("the query is not answered as PostgreSQL does")
-            detail = "standby" if row[-1:] == b"t" else "primary"
-            if row[-1:] != _ROLES[options.role]:
-                raise Unfit(f"its role is {detail}", "L7STS")
+            detail = role = "standby" if row[-1:] == b"t" else "primary"
+            if options.role not in ("tell", role):
+                return Result(False, "L7STS", f"its role is {role}", role=role)
         yield _END
-        return Result(True, "L7OK", detail)
+        return Result(True, "L7OK", detail, role=role)
 
     def _asksWhetherItIsThere(self) -> Talk:
         try:

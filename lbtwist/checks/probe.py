@@ -9,6 +9,7 @@ the checks, most of which are written as a talk (L{lbtwist.checks.talk}).
 
 from __future__ import annotations
 
+import os.path
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -122,6 +123,26 @@ class Probe:
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection ended, maybe by L{finish}."""
+
+
+def resultOf(answer: object) -> Result:
+    """@return: what a check has found, whatever its Deferred was called with."""
+    if isinstance(answer, Result):
+        return answer
+    if not isinstance(answer, Failure):
+        return Result(False, "L7RSP", f"the check answered {answer!r:.80}, not a Result")
+    error = answer.value
+    if isinstance(error, OSError):
+        return Result(False, "SOCKERR", why(error))
+    reason = f"{type(error).__name__}: {answer.getErrorMessage()}"
+    raised = answer.getTracebackObject()
+    if raised is not None:
+        # Instead of a traceback for every check: where to look.
+        while raised.tb_next is not None:
+            raised = raised.tb_next
+        file = os.path.basename(raised.tb_frame.f_code.co_filename)
+        reason += f" ({file}:{raised.tb_lineno})"
+    return Result(False, "L7RSP", reason)
 
 
 def why(failed: OSError) -> str:

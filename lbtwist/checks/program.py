@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from lbtwist.checks.probe import CheckCancelled, shown, why
-from lbtwist.health import Result
+from lbtwist.health import Result, roleOf
 from lbtwist.interfaces import IHealthCheck
 from lbtwist.options import Kind, Path, option
 
@@ -136,17 +136,26 @@ class _Run:
         self._end.close()
         if self.verdict.called:
             return
-        said = shown(bytes(self._said).strip().partition(b"\n")[0])
+        lines = bytes(self._said).strip().splitlines()
+        said = shown(lines[0]) if lines else ""
+        role = _roleIn(lines)
         if code == 0:
-            self.verdict.callback(Result(True, "PROCOK", said))
+            self.verdict.callback(Result(True, "PROCOK", said, role=role))
         else:
             how = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-            self.verdict.callback(Result(False, "PROCERR", f"{how}: {said}" if said else how))
+            detail = f"{how}: {said}" if said else how
+            self.verdict.callback(Result(False, "PROCERR", detail, role=role))
 
     def _cancelled(self, verdict: Deferred[Result]) -> None:
         self._close()
         self._kill()
         verdict.errback(CheckCancelled("PROCTOUT", "it has not ended"))
+
+
+def _roleIn(lines: list[bytes]) -> str | None:
+    """@return: what the last line C{role=NAME} says; L{None} without one."""
+    said = [line.strip()[5:] for line in lines if line.strip().startswith(b"role=")]
+    return roleOf(said[-1].decode("ascii", "replace")) or "" if said else None
 
 
 @implementer(IHealthCheck)

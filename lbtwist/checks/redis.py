@@ -20,7 +20,8 @@ from lbtwist.options import Text, Word, option
 if TYPE_CHECKING:
     from lbtwist.server import Server
 
-_ROLES = {"master": b"master", "replica": b"slave"}
+# What ROLE answers, and what a server is called elsewhere.
+_ROLES = {b"master": "primary", b"slave": "replica", b"sentinel": "sentinel"}
 
 
 def _command(*words: str) -> bytes:
@@ -49,7 +50,9 @@ class RedisCheck(TalkCheck):
         user: str = option(Text(), "", "The user of AUTH; empty is the default user.")
         password: str = option(Text(), "", "The password of AUTH; empty is no AUTH.")
         role: str = option(
-            Word("any", *_ROLES), "any", "What ROLE has to answer; any does not ask."
+            Word("any", "tell", "primary", "master", "replica"),
+            "any",
+            "What ROLE has to answer; tell takes what it answers, any does not ask.",
         )
 
         def __attrs_post_init__(self) -> None:
@@ -73,6 +76,9 @@ class RedisCheck(TalkCheck):
         name = yield Line("answer to ROLE")
         if begin[:1] != b"*" or name[:1] != b"$" or not name[1:3].isdigit() or len(name) > 3:
             raise Unfit("ROLE is not answered as Redis does")
-        role = yield Exactly("answer to ROLE", int(name[1:]))
-        passed = role == _ROLES[options.role]
-        return Result(passed, "L7OK" if passed else "L7STS", f"its role is {shown(role)}")
+        said = yield Exactly("answer to ROLE", int(name[1:]))
+        role = _ROLES.get(said, "")
+        wanted = "primary" if options.role == "master" else options.role
+        passed = wanted in ("tell", role)
+        status = "L7OK" if passed else "L7STS"
+        return Result(passed, status, f"its role is {shown(said)}", role=role)

@@ -24,7 +24,14 @@ from lbtwist.config.model import (
     TCPConfig,
     TLSConfig,
 )
+from lbtwist.config.passive import observedOf
 from lbtwist.errors import Position
+
+HTTP_PERSISTENCE = {"cookie", "header", "parameter", "learn"}
+"""Kinds of persistence that say nothing without requests."""
+
+TCP_ONLY = {"rdp-cookie", "ssl-session-id"}
+"""Balancers and kinds of persistence that say nothing but of sessions."""
 
 FLOOR = {"modern": "TLSv1.3", "intermediate": "TLSv1.2", "old": "TLSv1.0"}
 """The lowest version of each policy (Mozilla's Server Side TLS, guidelines 5.7)."""
@@ -117,6 +124,10 @@ def checkServer(kind: str, options: ServerOptions, words: Sequence[Word], scope:
         for word in _TLS_WORDS:
             if word in said:
                 wrong(word, "says nothing without tls; add tls or remove it")
+    if options.minconn and not options.maxconn:
+        wrong("minconn", "needs maxconn, the limit while there is much to do; add it")
+    elif options.minconn > options.maxconn:
+        wrong("minconn", f"is above maxconn, {options.maxconn}")
     if kind != "tcp":
         for word in _SERVER_WORDS:
             if word in said:
@@ -301,12 +312,28 @@ def checkPair(frontend: FrontendConfig, pool: PoolConfig, where: Position, scope
 
     @param where: where the frontend names the pool.
     """
+    silent = TCP_ONLY if frontend.mode == "http" else HTTP_PERSISTENCE
+    if pool.mode == "any" and pool.persist and all(one.name in silent for one in pool.persist):
+        scope.warn(
+            where,
+            f"[pool {pool.name}] has persist = {pool.persist[0].name}, which says nothing in"
+            f" mode = {frontend.mode}: nobody comes back to the server they had",
+        )
     if frontend.mode == "http":
         for server in pool.members:
             _checkProtocols(
                 server.alpn, where, scope.within(f"[pool {pool.name}] server {server.name}")
             )
         return
+    for server in pool.members:
+        observed = observedOf(pool, server)
+        if observed is not None and observed.layer7 and pool.mode != "tcp":
+            scope.error(
+                where,
+                f"[pool {pool.name}] server {server.name} has observe = layer7, and mode = tcp"
+                " sees no responses; write layer4",
+            )
+            return
     for sources in (pool.source, *(server.source for server in pool.members)):
         if any(source.kind == "field" for source in sources):
             scope.error(

@@ -47,8 +47,11 @@ class Scope:
 
 
 def optionFields(cls: type[Any]) -> dict[str, attr.Attribute[Any]]:
-    """@return: the fields declared with L{lbtwist.options.option}, by their names in a file."""
-    return {normal(f.name): f for f in attr.fields(cls) if "kind" in f.metadata}
+    """
+    @return: the fields declared with L{lbtwist.options.option}, by their names in a file. One
+        whose name is a word of Python's has C{_} behind it.
+    """
+    return {normal(f.name.removesuffix("_")): f for f in attr.fields(cls) if "kind" in f.metadata}
 
 
 def relative(path: str, where: Position) -> str:

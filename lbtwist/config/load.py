@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from lbtwist.config.again import doubtAgain
 from lbtwist.config.doubts import doubtful, ends
 from lbtwist.config.edge import (
     Bound,
@@ -30,9 +31,13 @@ from lbtwist.config.model import (
     FrontendConfig,
     GlobalConfig,
     PoolConfig,
+    StoreConfig,
     TCPConfig,
     TLSConfig,
 )
+from lbtwist.config.parts import readBalance
+from lbtwist.config.passive import checkObserved
+from lbtwist.config.queues import checkQueue
 from lbtwist.config.ruled import Rules, linesOf, refuseRules
 from lbtwist.config.rules import POOL_STAGES, STAGES, RuleLists
 from lbtwist.config.said import Reading, Said
@@ -46,9 +51,9 @@ from lbtwist.config.sections import (
     USUAL,
     writtenOf,
 )
-from lbtwist.config.values import readBalance
+from lbtwist.config.tracking import checkTracks
 from lbtwist.errors import ConfigError, Position, Problem
-from lbtwist.interfaces import IBalancer
+from lbtwist.interfaces import IBalancer, IPersistenceStore
 from lbtwist.options import suggestion
 from lbtwist.registry import Registry
 
@@ -103,11 +108,13 @@ class _Loading:
         self._reading = Reading(registry, problems)
         self._defaults = {FrontendConfig: Said(), PoolConfig: Said()}
         self._log: Any = ()
+        self._notify: Any = ()
         self._settings = GlobalConfig()
         self._frontends: dict[str, FrontendConfig] = {}
         self._pools: dict[str, PoolConfig] = {}
         self._tls: dict[str, TLSConfig] = {}
         self._tcp: dict[str, TCPConfig] = {}
+        self._stores: dict[str, StoreConfig] = {}
         self._rules = Rules(registry)
         self._bound: Bound = {}
 
@@ -124,6 +131,8 @@ class _Loading:
                 self._tlsSection(section, scope)
             elif section.kind == "tcp":
                 self._tcpSection(section, scope)
+            elif section.kind == "store":
+                self._storeSection(section, scope)
             elif section.kind == "rules":
                 said = reading.read(section, scope)[RuleLists]
                 self._rules.addSection(section.name, said.values)
@@ -131,6 +140,7 @@ class _Loading:
                 self._rules.addConditions(section, scope)
         pooled = [self._pool(*found) for found in known if found[0].kind == "pool"]
         self._rules.pools = self._pools
+        checkTracks(self._pools, self._problems)
         used: set[str] = set()
         for section, scope in known:
             if section.kind == "frontend":
@@ -143,11 +153,12 @@ class _Loading:
         self._rules.warnOfUnused(Scope("[conditions]", self._problems))
         reading.warnOfUnused(known)
         return Config(self._settings, self._frontends, self._pools, self._tls, self._tcp,
-                      self._rules.conditions)  # fmt: skip
+                      self._stores, self._rules.conditions)  # fmt: skip
 
     def _global(self, section: Section, scope: Scope) -> None:
         values = self._reading.read(section, scope)[GlobalConfig].values
         self._log = values.pop("log", self._log)
+        self._notify = values.pop("notify", self._notify)
         self._settings = GlobalConfig(**values, where=section.where)
 
     def _tlsSection(self, section: Section, scope: Scope) -> None:
@@ -164,13 +175,23 @@ class _Loading:
             checkTCP(config, said.places, scope)
         self._tcp.setdefault(section.name, config)
 
+    def _storeSection(self, section: Section, scope: Scope) -> None:
+        said = self._reading.read(section, scope)[StoreConfig]
+        if section.name in self._registry.names(IPersistenceStore):
+            scope.error(section.where, "is the name of a kind of store: take another")
+        if "kind" in said.values:
+            config = StoreConfig(section.name, said.values["kind"], where=section.where)
+            self._stores.setdefault(section.name, config)
+        elif "kind" not in said.places:
+            scope.error(section.where, "says nothing: write kind = redis HOST:PORT")
+
     def _pool(
         self, section: Section, scope: Scope
     ) -> tuple[PoolConfig, Scope, dict[str, list[Any]]]:
         """@return: the pool, and its rules."""
         said = self._reading.read(section, scope)[PoolConfig]
         lists = self._rules.taken(said.values)
-        values = {**self._defaults[PoolConfig].values, **said.values}
+        values = {"notify": self._notify, **self._defaults[PoolConfig].values, **said.values}
         servers = values.pop(SERVER, None)
         templates = values.pop(SERVERS, None)
         if servers is None and templates is None:
@@ -190,6 +211,9 @@ class _Loading:
         for name in POOL_STAGES:
             values[name] = linesOf(lists[name])
         pool = PoolConfig(section.name, **values, where=section.where)
+        checkObserved(pool, said.places, said.bad(), scope)
+        checkQueue(pool, said.places, said.bad(), scope)
+        doubtAgain(pool, said.places, said.bad(), scope)
         self._pools.setdefault(section.name, pool)
         return pool, scope, lists
 
@@ -208,7 +232,7 @@ class _Loading:
     ) -> set[str]:
         """@return: the pools that they name."""
         refuseRules(lists["connection"], scope.within("connection"), "is asked by frontends only")
-        self._rules.checkBalance(pool, scope.within("balance"))
+        self._rules.checkParts(pool, scope)
         used: set[str] = set()
         for name in POOL_STAGES:
             if pool.mode == "tcp":

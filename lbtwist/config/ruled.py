@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 
 import attr
 
+from lbtwist.config.edge import HTTP_PERSISTENCE, TCP_ONLY
 from lbtwist.config.fill import BAD, Scope, readBeside
 from lbtwist.config.ini import Section, Word
-from lbtwist.config.model import FrontendConfig, PoolConfig, RuleLine
+from lbtwist.config.model import FrontendConfig, Part, PoolConfig, RuleLine
 from lbtwist.config.rules import STAGES, Written, readConditions
 from lbtwist.errors import Position
+from lbtwist.interfaces import IPersistence
 from lbtwist.registry import Context, Registry
 from lbtwist.rules.compiling import Typed
 from lbtwist.rules.expression import Expression, ExpressionError
@@ -127,22 +129,79 @@ class Rules:
                 found.append(Checked(written, typed))
         return found
 
-    def checkBalance(self, pool: PoolConfig, scope: Scope) -> None:
+    def checkParts(self, pool: PoolConfig, scope: Scope) -> None:
         """
-        Tell what the balancer of a pool asks for and cannot. Pools are not there to be asked
-        for: they are made with their balancers.
+        Tell what the balancer, the queue and the persistence of a pool ask for and cannot.
+        Pools are not there to be asked for: they are made with their parts.
         """
-        for option, one, word in pool.balance.asked:
+        self._checkPart(pool, pool.balance, scope.within("balance"))
+        self._checkPart(pool, pool.queue, scope.within("queue"))
+        for part, option in (
+            (pool.balance, "balance"), *((kind, "persist") for kind in pool.persist)
+        ):  # fmt: skip
+            if pool.mode == "http" and part.name in TCP_ONLY:
+                scope.within(option).error(
+                    part.where, f"{part.name} needs the first bytes of sessions: write mode = tcp"
+                )
+        for kind in pool.persist:
+            within = scope.within("persist")
+            if pool.mode == "tcp" and kind.name in HTTP_PERSISTENCE:
+                within.error(kind.where, f"{kind.name} needs requests: write mode = http")
+            elif self._checkPart(pool, kind, within):
+                self._tryKind(pool, kind, within)
+                self._doubtCookie(pool, kind, within)
+
+    @staticmethod
+    def _doubtCookie(pool: PoolConfig, kind: Part, scope: Scope) -> None:
+        """Clients of servers that are one in plain cookies all come to the first of them."""
+        if kind.name != "cookie" or not (kind.options.plain or kind.options.mode == "passive"):
+            return
+        first: dict[str, str] = {}
+        for server in pool.servers:
+            said = server.cookie or server.name
+            other = first.setdefault(said, server.name)
+            # A backup may stand in for another.
+            if other != server.name and not server.backup:
+                scope.warn(
+                    server.where,
+                    f"server {server.name} is {said} in cookies, as server {other}, which gets"
+                    " its clients",
+                )
+        for template in pool.templates:
+            if template.server.cookie and template.count > 1:
+                scope.warn(
+                    template.where,
+                    f"all servers {template.name} are {template.server.cookie} in cookies: their"
+                    " clients come to one of them; without cookie= each has its name",
+                )
+
+    def _tryKind(self, pool: PoolConfig, kind: Part, scope: Scope) -> None:
+        """What a kind of persistence reads when it is made may be wrong, as a file."""
+        context = Context(scope=self._askingOf(pool, kind))
+        try:
+            self._registry.find(IPersistence, kind.name).make(kind.options, context)
+        except (OSError, ValueError) as error:
+            scope.error(kind.where, str(error))
+
+    def _askingOf(self, pool: PoolConfig, part: Part) -> Asking:
+        return Asking(
+            Stage.CONNECTION if pool.mode == "tcp" else Stage.REQUEST, pool.mode != "tcp",
+            self.conditions, partial(self._read, part.where), _refusePool,
+        )  # fmt: skip
+
+    def _checkPart(self, pool: PoolConfig, part: Part, scope: Scope) -> bool:
+        """@return: whether all that it asks for is there."""
+        sound = True
+        for option, one, word in part.asked:
             for tree in treesOf(one):
                 self._use(tree)
-            asking = Asking(
-                Stage.CONNECTION if pool.mode == "tcp" else Stage.REQUEST, pool.mode != "tcp",
-                self.conditions, partial(self._read, pool.balance.where), _refusePool,
-            )  # fmt: skip
+            asking = self._askingOf(pool, part)
             try:
                 one.compiled(asking) if isinstance(one, Template) else one.check(asking)
             except ExpressionError as error:
-                self._tell(word, error, scope.within(pool.balance.name).within(option))
+                self._tell(word, error, scope.within(part.name).within(option))
+                sound = False
+        return sound
 
     def checkFormat(self, frontend: FrontendConfig, scope: Scope) -> None:
         """Tell what says nothing of a log-format."""

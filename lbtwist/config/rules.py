@@ -24,7 +24,7 @@ from lbtwist.config.fill import BAD, Scope, fill, optionFields, relative
 from lbtwist.config.ini import PLAIN, QUOTED, SYNTAX, Line, Option, Section, Word
 from lbtwist.config.model import Part, RuleLine, RuleOptions
 from lbtwist.errors import Position
-from lbtwist.options import suggestion
+from lbtwist.options import SectionName, suggestion
 from lbtwist.registry import Registry
 from lbtwist.rules.expression import NAMES, Expression, ExpressionError
 from lbtwist.rules.rulebook import ASKED
@@ -52,12 +52,15 @@ class Written:
         was made of the word, and the word.
     @ivar condition: the words of the condition, as one.
     @ivar decides: whether the verb decides each time it is asked.
+    @ivar named: sections that the verb's options name: the kind, the option's name, and the
+        word.
     """
 
     line: RuleLine
     asked: Sequence[tuple[str, Template | Expression, Word]]
     condition: Word | None
     decides: bool
+    named: Sequence[tuple[str, str, Word]]
 
 
 def _expression(line: Line, at: int, quote: str) -> tuple[list[int], int]:
@@ -188,11 +191,29 @@ def _rule(stage: Stage, line: Line, scope: Scope, registry: Registry) -> Any:
         return BAD
     part = Part(verb.text, made[0], where=verb.where)
     asking = made[1] if waits else RuleOptions()
+    if waits and not getattr(made[0], "waits", True):
+        own = optionFields(extension.options)
+        for name in optionFields(RuleOptions):
+            if name in said and name not in own:
+                within.error(said[name][0].where, f"{name} says nothing: it waits for nothing")
+                return BAD
     return Written(
         RuleLine(line.text, part, asked, asking, where=line.where),
         tuple(askedOf(made[0], said)), condition,
         getattr(extension, "decides", False) or getattr(made[0], "decides", False),
+        tuple(_sections(extension.options, said)),
     )  # fmt: skip
+
+
+def _sections(
+    options: type[Any], said: Mapping[str, list[Word]]
+) -> Iterator[tuple[str, str, Word]]:
+    """@return: what L{Written.named} is of the words of these options."""
+    for name, field in optionFields(options).items():
+        kind = field.metadata["kind"]
+        if isinstance(kind, SectionName):
+            for word in said.get(name, ()):
+                yield kind.section, name, word
 
 
 def _verb(stage: Stage, word: Word, scope: Scope, registry: Registry) -> Any:

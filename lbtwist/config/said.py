@@ -15,22 +15,25 @@ from typing import Any
 import attr
 
 from lbtwist.config.fill import BAD, Scope
-from lbtwist.config.ini import Option, Section
-from lbtwist.config.rules import namesIn
+from lbtwist.config.ini import Option, Section, Word
+from lbtwist.config.rules import STAGES, namesIn
 from lbtwist.config.sections import (
     KINDS,
     LISTED,
     MERGED,
     NAMED,
     NOT_IN_DEFAULTS,
+    NOT_INHERITED,
     PREFERRED,
     READERS,
     REFERRING,
+    STORE,
     USERS,
     fieldOf,
 )
 from lbtwist.config.values import itemsOf
 from lbtwist.errors import Position, Problem
+from lbtwist.interfaces import IPersistenceStore
 from lbtwist.options import Name, suggestion
 from lbtwist.registry import Registry
 
@@ -60,7 +63,8 @@ class Reading:
         self._problems = problems
         self._seen: dict[tuple[str, str], Position] = {}
         # What there is to refer to, and whether anybody has.
-        self._referred: dict[str, dict[str, bool]] = {"tls": {}, "tcp": {}, "rules": {}}
+        kinds = "tls", "tcp", "store", "rules"
+        self._referred: dict[str, dict[str, bool]] = {kind: {} for kind in kinds}
 
     def known(self, sections: Iterable[Section]) -> list[tuple[Section, Scope]]:
         """
@@ -121,6 +125,8 @@ class Reading:
             if section.kind == "pool":
                 word = self._preferred(word, option.where, scope)
             owners = [cls for cls in classes if word in READERS[cls]]
+            if section.kind == "defaults":
+                owners = [cls for cls in owners if (cls, word) not in NOT_INHERITED]
             if section.kind == "defaults" and word in NOT_IN_DEFAULTS:
                 scope.error(option.where, f"{word} has no place in [defaults]")
                 continue
@@ -134,6 +140,8 @@ class Reading:
             self._refer(word, option, scope.within(written))
             for cls in owners:
                 value = READERS[cls][word](option, scope.within(written), self._registry)
+                if word in STAGES and value is not BAD:
+                    self._referRules(value, scope.within(written))
                 name = fieldOf(word)
                 words = option.words
                 said[cls].places[name] = words[0].where if words else option.where
@@ -157,12 +165,28 @@ class Reading:
             if pair is not None and pair[0] in REFERRING.get(word, ()):
                 named.append((scope.within(pair[0]), *pair))
         for within, kind, found in named:
-            known = self._referred[kind]
-            if found.text in known:
-                known[found.text] = True
-            elif Name.good(found.text):
-                hint = suggestion(found.text, known)
-                within.error(found.where, f"there is no [{kind} {found.text}]{hint}")
+            self._mark(kind, found, within)
+        if word == STORE and option.words:
+            kinds = self._registry.names(IPersistenceStore)
+            if option.words[0].text not in kinds and len(option.words) == 1:
+                self._mark("store", option.words[0], scope, kinds)
+
+    def _referRules(self, lines: Iterable[Any], scope: Scope) -> None:
+        """Find the sections that rules name."""
+        for written in lines:
+            if written is not BAD:
+                for kind, name, found in written.named:
+                    within = scope.within(written.line.verb.name).within(name)
+                    self._mark(kind, found, within)
+
+    def _mark(self, kind: str, found: Word, scope: Scope, others: Iterable[str] = ()) -> None:
+        """@param others: what could have been written as well."""
+        known = self._referred[kind]
+        if found.text in known:
+            known[found.text] = True
+        elif Name.good(found.text):
+            hint = suggestion(found.text, {*known, *others})
+            scope.error(found.where, f"there is no [{kind} {found.text}]{hint}")
 
     def _unknown(self, section: Section, option: Option, scope: Scope) -> None:
         written = f"{option.word} {option.name}" if option.name else option.word

@@ -11,6 +11,7 @@ from typing import Any
 
 import attr
 
+from lbtwist.config.checking import readCheck
 from lbtwist.config.fill import Scope, optionFields, readField
 from lbtwist.config.ini import Option
 from lbtwist.config.logs import readErrorFile, readLogFormat
@@ -18,14 +19,17 @@ from lbtwist.config.model import (
     FrontendConfig,
     GlobalConfig,
     PoolConfig,
+    StoreConfig,
     TCPConfig,
     TLSConfig,
 )
+from lbtwist.config.notify import readNotify
+from lbtwist.config.parts import readBalance, readPersist, readShared, readStore
+from lbtwist.config.passive import readOutlier
+from lbtwist.config.queues import readQueue
 from lbtwist.config.rules import POOL_STAGES, STAGES, RuleLists, readNames, readRules
 from lbtwist.config.values import (
-    readBalance,
     readBind,
-    readCheck,
     readLog,
     readName,
     readServer,
@@ -59,25 +63,29 @@ USUAL = "roundrobin"
 SERVER = "server"
 SERVERS = "servers"
 NAME = "name"
+STORE = "persist-store"
 LISTED = {SERVER, SERVERS, NAME}
 """Options that stand in a section more than once, each with a name."""
 
 _RULES: dict[str, Reader] = {name: partial(readRules, stage) for name, stage in STAGES.items()}
 _POOL_RULES: dict[str, Reader] = {name: _RULES[name] for name in POOL_STAGES}
 _SPECIAL: dict[type[Any], dict[str, Reader]] = {
-    GlobalConfig: {"log": readLog},
+    GlobalConfig: {"log": readLog, "notify": readNotify},
     FrontendConfig: {
         "bind": readBind, "pool": readName, "log": readLog, "log-format": readLogFormat,
         "rules": readNames, **_RULES,
         **{f"errorfile-{status}": readErrorFile for status in STATUSES},
     },
     PoolConfig: {
-        SERVER: readServer, SERVERS: readServers, "balance": readBalance, "check": readCheck,
-        "rules": readNames, **_POOL_RULES,
+        SERVER: readServer, SERVERS: readServers, "notify": readNotify,
+        "balance": readBalance, "check": readCheck,
+        "persist": readPersist, STORE: readStore,
+        "outlier": readOutlier, "queue": readQueue, "rules": readNames, **_POOL_RULES,
     },
     RuleLists: _RULES,
     TLSConfig: {NAME: readTLSName},
     TCPConfig: {},
+    StoreConfig: {"kind": readShared},
 }
 
 KINDS: dict[str, tuple[type[Any], ...]] = {
@@ -87,17 +95,24 @@ KINDS: dict[str, tuple[type[Any], ...]] = {
     "pool": (PoolConfig,),
     "tls": (TLSConfig,),
     "tcp": (TCPConfig,),
+    "store": (StoreConfig,),
     "rules": (RuleLists,),
     "conditions": (),
 }
 """Every kind of section, and the classes that its options are fields of."""
 
-NAMED = {"frontend", "pool", "tls", "tcp", "rules"}
+NAMED = {"frontend", "pool", "tls", "tcp", "store", "rules"}
 REFERRING = {"bind": ("tls", "tcp"), SERVER: ("tcp",), SERVERS: ("tcp",)}
 """Options in whose values C{KIND=NAME} names a section."""
 
-USERS = {"tls": "bind", "tcp": "bind, server, servers or pool", "rules": "frontend or pool"}
+USERS = {
+    "tls": "bind", "tcp": "bind, server, servers or pool", "rules": "frontend or pool",
+    "store": "pool or limit",
+}  # fmt: skip
 NOT_IN_DEFAULTS = {"bind", SERVER, SERVERS, "rules", *STAGES}
+NOT_INHERITED = {(PoolConfig, "maxconn")}
+"""Options that [defaults] says for others only: there C{maxconn} counts clients, as it does
+in HAProxy, and a limit of clients is not one of exchanges with servers."""
 
 
 MERGED = {"errorfiles"}

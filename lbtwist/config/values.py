@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attr
@@ -20,12 +20,10 @@ from zope.interface.interface import InterfaceClass
 
 from lbtwist.config.edge import checkedBind, checkServer
 from lbtwist.config.fill import BAD, Scope, fill, relative
-from lbtwist.config.ini import Option, Word
+from lbtwist.config.ini import PLAIN, Option, Word
 from lbtwist.config.model import (
     Bind,
     BindOptions,
-    CheckOptions,
-    CheckPart,
     LogOptions,
     LogTarget,
     Part,
@@ -35,12 +33,10 @@ from lbtwist.config.model import (
     ServersOptions,
     TLSName,
 )
-from lbtwist.config.rules import askedOf, divided
 from lbtwist.errors import Position
-from lbtwist.interfaces import IBalancer, IHealthCheck, IServerSource
+from lbtwist.interfaces import IServerSource
 from lbtwist.options import HostName, Integer, Name, suggestion
 from lbtwist.registry import Registry
-from lbtwist.rules.expression import ExpressionError
 
 UNIX_PATH_LIMIT = 107
 """The longest path of a UNIX socket in bytes (C{sun_path} of Linux, unix(7))."""
@@ -108,26 +104,30 @@ def _addresses(text: str, where: Position) -> list[Bind]:
 
 
 def itemsOf(option: Option) -> list[list[Word]]:
+    """@return: the words of each item: one to a line, or L{separated} by commas."""
+    return [item for line in option.lines for item in separated(line.words())]
+
+
+def separated(words: Sequence[Word]) -> list[list[Word]]:
     """
-    @return: the words of each item: one to a line, or separated by commas. In
-        the words after the first a comma separates only at the end.
+    @return: the words of each item. In those after the first of an item a comma separates
+        only at the end.
     """
     found: list[list[Word]] = []
-    for line in option.lines:
-        item: list[Word] = []
-        for word in line.words():
-            if not item:
-                *whole, begun = word.cut(",")
-                found += [[one] for one in whole if one.text]
-                if begun.text:
-                    item = [begun]
-                    found.append(item)
-            elif word.marks.endswith(" ") and word.text.endswith(","):
-                if len(word.text) > 1:
-                    item.append(word.slice(0, len(word.text) - 1))
-                item = []
-            else:
-                item.append(word)
+    item: list[Word] = []
+    for word in words:
+        if not item:
+            *whole, begun = word.cut(",")
+            found += [[one] for one in whole if one.text]
+            if begun.text:
+                item = [begun]
+                found.append(item)
+        elif word.marks.endswith(PLAIN) and word.text.endswith(","):
+            if len(word.text) > 1:
+                item.append(word.slice(0, len(word.text) - 1))
+            item = []
+        else:
+            item.append(word)
     return found
 
 
@@ -227,7 +227,7 @@ def readServers(option: Option, scope: Scope, registry: Registry) -> Any:
     if kind not in registry.names(IServerSource) and not _isBad(_server, word):
         scope.error(word.where, f"one server is written server {option.name} = {word.text}")
         return BAD
-    cls = _part(IServerSource, said, scope, registry)
+    cls = classOf(IServerSource, said, scope, registry)
     if cls is BAD:
         return BAD
     # What says where is the source's, whatever it looks like: a URL has its own ?KEY=VALUE.
@@ -314,7 +314,7 @@ def readLog(option: Option, scope: Scope, registry: Registry) -> Any:
     return BAD if BAD in found else tuple(found)
 
 
-def _part(makes: InterfaceClass, word: Word, scope: Scope, registry: Registry) -> Any:
+def classOf(makes: InterfaceClass, word: Word, scope: Scope, registry: Registry) -> Any:
     """@return: the options class of the part that a word names, or L{BAD}."""
     names = registry.names(makes)
     if word.text not in names:
@@ -326,45 +326,3 @@ def _part(makes: InterfaceClass, word: Word, scope: Scope, registry: Registry) -
         # It is imported only now, and anything can go wrong in somebody's module.
         scope.error(word.where, f"{word.text!r} cannot be loaded: {error}")
         return BAD
-
-
-def readBalance(option: Option, scope: Scope, registry: Registry) -> Any:
-    words: list[Word] = []
-    for line in option.lines:
-        try:
-            more, condition = divided(line)
-        except ExpressionError as error:
-            scope.error(attr.evolve(line.where, column=line.columns[error.at]), str(error))
-            return BAD
-        if condition is not None:
-            scope.error(condition.where, "a balancer has no condition")
-            return BAD
-        words += more
-    if not words:
-        scope.error(option.where, "needs a word, as roundrobin")
-        return BAD
-    word, *words = words
-    cls = _part(IBalancer, word, scope, registry)
-    said: dict[str, list[Word]] = {}
-    options = fill([cls], words, word.where, scope, said=said) if cls is not BAD else None
-    if options is None:
-        return BAD
-    asked = tuple(askedOf(options[0], said))
-    return Part(word.text, options[0], where=word.where, asked=asked)
-
-
-def readCheck(option: Option, scope: Scope, registry: Registry) -> Any:
-    if not option.words:
-        scope.error(option.where, "needs a word: tcp, http or off")
-        return BAD
-    word, *words = option.words
-    if word.text == "off":
-        if words:
-            scope.error(words[0].where, "nothing follows off")
-        return None
-    cls = _part(IHealthCheck, word, scope, registry)
-    options = fill([CheckOptions, cls], words, word.where, scope) if cls is not BAD else None
-    if options is None:
-        return BAD
-    timing, probe = options
-    return CheckPart(Part(word.text, probe, where=word.where), timing)

@@ -161,7 +161,7 @@ def tls(
     own = nameOf(section, name)
     hello = ClientHello(
         name, offered, (TLS13, TLS12), (0x1301, 0xC02B, 0xC02F), _SIGNATURES, _GROUPS, False,
-        False, 0,
+        False, b"", 0,
     )  # fmt: skip
     terms, certificate, problem, refused = _shown(section, own, hello, opened(bind.tls))
     protocol = next((one for one in bind.alpn if one in offered), b"")

@@ -204,7 +204,11 @@ def pool(said: Explanation, pool: Pool, why: str, exchange: Exchange) -> Server 
         balance=pool.config.balance.name, score=forecast.meaning, by=forecast.why,
         active=pool.active, queued=pool.queued,
     )  # fmt: skip
-    said.add("persistence", recalled=None)
+    recalled = forecast.recalled
+    said.add(
+        "persistence", recalled=None if recalled is None else recalled.name, known=forecast.known,
+        kinds=[] if pool.persistence is None else list(pool.persistence.names),
+    )  # fmt: skip
     for one in pool.memberships:
         said.add(
             "source", name=one.config.name, source=one.config.text, names=len(one.servers),
@@ -228,14 +232,21 @@ def _whyOut(server: Server, pool: Pool, exchange: Exchange) -> str:
         return "its source names it no more"
     if server.endpoint is None:
         return "its name is not resolved"
-    if server.health.admin != "ready":
-        return f"it is in {server.health.admin}"
-    if not server.health.up:
+    if server.health.inForce != "ready":
+        return f"it is in {server.health.inForce}"
+    if not server.health.up and server not in pool.usable:
         return "it is down"
+    if server.health.ejected and server not in pool.usable:
+        return "it is ejected, because too many exchanges with it have failed"
     if not server.weight:
         return "its weight is 0"
+    role = (exchange.settings or {}).get("role")
+    if role is not None and server.role != role:
+        return f"it has not the role {role}"
     if server.full:
         return f"it is at its limit of {server.maxconn}"
+    if pool.limited:
+        return f"its pool is at its limit of {pool.config.maxconn}"
     if server in exchange.tried:
         return "it was tried, and failed"
     if server not in pool.usable:

@@ -343,7 +343,7 @@ class _Rehearsing:
             text = f"sent to {pool.name}/{chosen.name} at {chosen.endpoint}{way}"
             raise self._over(Action("sent", text, pool.name, chosen.name, tunnel=tunnel))
         if any(not row["out"] for row in said.of("server")):
-            text = f"sent to a server of {pool.name}{way}: which one, its balancer does not foresee"
+            text = f"sent to a server of {pool.name}{way}: which one is not foreseen"
             raise self._over(Action("sent", text, pool.name, tunnel=tunnel))
         if queued:
             text = f"waits in the queue of {pool.name}{way}"

@@ -240,8 +240,13 @@ class _Telling:
         return lines + _label("", f"balance = {step['balance']}{by}{score}")
 
     def _persistence(self, step: dict[str, Any]) -> list[str]:
-        recalled = step["recalled"]
-        return _label("persistence", "recalls " + (recalled or "no server"))
+        kinds = ", ".join(step["kinds"])
+        if step["recalled"]:
+            return _label("persistence", f"{kinds}: recalls {step['recalled']}, by {step['known']}")
+        if not kinds:
+            return _label("persistence", "recalls no server")
+        why = f": {step['known']}" if step["known"] else ""
+        return _label("persistence", f"{kinds}: recalls no server{why}")
 
     def _source(self, step: dict[str, Any]) -> list[str]:
         found = f"names {step['names']}"

@@ -275,7 +275,8 @@ class HTTPBack(Flowing):
             else:
                 self._readBody(relay, data)
         except MessageError as broken:
-            self.relay = None
+            # Not who heard the beginning: an interim response may have changed that.
+            relay, self.relay = self.relay, None
             self.transport.abortConnection()
             relay.responseBroken(broken.reason)
 
@@ -309,7 +310,9 @@ class HTTPBack(Flowing):
                 raise BadResponse("interim responses without end")
             self._arm()
             relay.informational(head)
-            if not data or self.relay is not relay:
+            # Who hears the rest may be another.
+            relay = self.relay
+            if not data or relay is None:
                 return
         size = head.size
         if self._method == b"CONNECT" and status < 300:

@@ -42,23 +42,25 @@ class ClientSide(Flowing):
     __slots__ = (
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_reading", "_received", "_relay", "_startedAt",
-        "_certificateLines", "_freeAt", "_guard", "_kept", "_pool", "_raw", "_vars",
-        "connection", "exchanges", "shared",
+        "_certificateLines", "_freeAt", "_guard", "_kept", "_pool", "_raw", "_settings",
+        "_vars", "connection", "exchanges", "shared",
     )  # fmt: skip
 
     def __init__(
         self, shared: Shared, connection: Connection, pool: Pool | None,
-        kept: dict[str, str] | None = None,
+        kept: dict[str, str] | None = None, settings: dict[str, Any] | None = None,
     ) -> None:
         """
         @param pool: where its exchanges go, unless a request rule says otherwise.
         @param kept: what connection rules keep for those of requests.
+        @param settings: what they have set for all exchanges of the connection.
         """
         super().__init__()
         self.shared = shared
         self.connection = connection
         self._pool = pool
         self._vars = kept
+        self._settings = settings
         self._raw: bytes | None = None
         self._guard = None if connection.tls is None else connection.tls.guard
         self.transport = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lbtwist.deadlines import Timed
 
 if TYPE_CHECKING:
-    from lbtwist.http.relay import Relay
+    from lbtwist.http.ending import Ending
 
 
 class Flow:
@@ -42,7 +42,7 @@ class Last:
 
     __slots__ = ("_relay",)
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Ending) -> None:
         self._relay = relay
 
     def pauseProducing(self) -> None:

@@ -242,6 +242,8 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
         if redirect is not None and not self.isSecure(head):
             self._redirect(exchange, head, redirect)
             return
+        if self._settings is not None:
+            exchange.settings = dict(self._settings)
         self._relay = relay = kind(self, exchange, head, data, end, trailers)
         if shared.deciding is None:
             relay.proceed(self._pool)

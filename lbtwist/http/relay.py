@@ -2,9 +2,9 @@
 One exchange between a client and a server.
 
 Passes heads, data and ends from L{lbtwist.http.front} to L{lbtwist.http.back} and
-back, holds the reader when the writer cannot follow, and says how the exchange
-ended. Whatever happens, C{_finish} is called once. Not here: what is passed on without
-being read (L{lbtwist.http.unread}).
+back, and holds the reader when the writer cannot follow. Not here: what is passed on
+without being read (L{lbtwist.http.unread}), how requests are sent again
+(L{lbtwist.http.retrying}), and how an exchange ends (L{lbtwist.http.ending}).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lbtwist.exchange import Cause, Exchange, Stage
-from lbtwist.http.back import HTTPBack
-from lbtwist.http.flow import Flow, Last
-from lbtwist.http.unread import Unread
+from lbtwist.http.back import Answered, HTTPBack
+from lbtwist.http.ending import Ending
+from lbtwist.http.flow import Flow
+from lbtwist.http.retrying import Trying
 from lbtwist.net.splice import LEAST
 from lbtwist.pool import Pool
-from lbtwist.rules.decisions import Answer
+from lbtwist.retries import isForbidden
 from lbtwist.rules.reading import wantsWebSocket
 from lbtwist.sansio.requesthead import RequestHead
 from lbtwist.sansio.responsehead import ResponseHead
@@ -39,19 +40,17 @@ def framing(head: RequestHead) -> bytes:
     return lines
 
 
-class Relay(Unread):
+class Relay(Ending):
     """
     One exchange under way.
 
-    @ivar place: where the exchange waits for a server; see L{lbtwist.pool}.
-    @ivar waitsFor: what is waited for before there is a pool; has C{cancel}.
     @ivar witness: is told what becomes of it; see L{lbtwist.http.deciding.Witness}.
     @ivar pooled: whether it goes to a pool, and so the pools' rules are asked.
     """
 
     pooled = True
 
-    __slots__ = ("_end", "_started", "_trailers", "place", "waitsFor", "witness")
+    __slots__ = ("_end", "_trailers", "witness")
 
     def __init__(
         self, front: HTTPFront, exchange: Exchange, head: RequestHead, data: bytes, end: bool,
@@ -73,9 +72,7 @@ class Relay(Unread):
         self._splices = []
         self._pool = None
         self.back = None
-        self.place: Any = None
-        self.tunnel = None
-        self.waitsFor: Any = None
+        self.place = self.tunnel = self.waitsFor = self._trying = None
         self.witness: Any = None
 
     def proceed(self, pool: Pool | None) -> None:
@@ -97,6 +94,8 @@ class Relay(Unread):
         self._more = more
         if self.witness is not None:
             self.witness.departs(exchange, pool, more)
+        if pool.retries is not None and self.tunnel is None:
+            self._trying = Trying(self, pool, pool.retries)
         pool.connect(self)
 
     # from the pool: L{lbtwist.pool.Waiting}
@@ -106,6 +105,8 @@ class Relay(Unread):
             return None
         # What could not be sent twice goes out only where somebody listens.
         careful = not (self._end and self._head.idempotent)
+        if self.exchange.settings is not None:
+            careful = careful or isForbidden(self.exchange)
         if server.private:
             return self._pool.reuse.takePrivate(self._front.kept, server, careful)
         return self._pool.reuse.take(server, self._front.exchanges == 1, careful)
@@ -127,7 +128,11 @@ class Relay(Unread):
         data = self._data
         assert exchange.server is not None
         exchange.server.sessions.add(self)
-        protocol.send(self, self._head, self._more, data, self._end and not self._trailers,
+        hearer: Answered = self
+        if self._trying is not None:
+            hearer = self._trying
+            hearer.departs(data)
+        protocol.send(hearer, self._head, self._more, data, self._end and not self._trailers,
                       exchange.connectedAt)  # fmt: skip
         if self._end:
             if self._trailers:
@@ -142,7 +147,35 @@ class Relay(Unread):
 
     def serverUnavailable(self, cause: str, stage: str, status: int) -> None:
         self.exchange.stage = stage
+        if self._trying is not None:
+            self._trying.unavailable()
         self.answer(cause, status)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client has sent all of the request."""
+        return self._end
+
+    def anew(self, data: bytes) -> None:
+        """
+        Let go of what was sent, to send it once more.
+
+        @param data: the request's body, all of it.
+        """
+        server = self.exchange.server
+        assert server is not None
+        server.sessions.discard(self)
+        self.back = None
+        self._data = data
+        self._sent = 0
+
+    def settled(self) -> None:
+        """What is sent was sent for good."""
+        self._trying = None
+
+    def sendOnce(self, back: HTTPBack, hearer: Answered) -> None:
+        """Send a request without a body to a second server."""
+        back.send(hearer, self._head, self._more, b"", True, self._pool.seconds())
 
     # from the client
 
@@ -152,6 +185,9 @@ class Relay(Unread):
         if back is not None:
             self._sent += len(data)
             back.sendData(data)
+            if self._trying is not None and self._trying.keep(data):
+                # What goes unread could not be sent again.
+                return
             if self._front.left >= LEAST:
                 self._spliceRequest(back)
         elif not self._started:
@@ -161,9 +197,9 @@ class Relay(Unread):
     def requestEnd(self, trailers: bytes) -> None:
         """The request's body is complete."""
         self._end = True
+        self._trailers = trailers
         back = self.back
         if back is None:
-            self._trailers = trailers
             self._front.goOn()
             return
         if back.transport.producer is not None:
@@ -217,6 +253,9 @@ class Relay(Unread):
                 return
             if trailers:
                 trailers = deciding.responseTrailers(trailers)
+        persistence = self._pool.persistence
+        if persistence is not None and persistence.responds:
+            persistence.respond(exchange)
         exchange.stage = Stage.DATA
         self._started = True
         if end:
@@ -274,6 +313,9 @@ class Relay(Unread):
         if deciding is not None and not self._responded(deciding):
             back.abandon()
             return
+        persistence = self._pool.persistence
+        if persistence is not None and persistence.responds:
+            persistence.respond(exchange)
         exchange.stage = Stage.DATA
         server = exchange.server
         assert server is not None
@@ -289,23 +331,43 @@ class Relay(Unread):
 
     def responseBroken(self, reason: str) -> None:
         self.back = None
-        self.exchange.reason = reason
+        exchange = self.exchange
+        exchange.reason = reason
+        server = exchange.server
+        if self._started and server is not None and server.watch is not None:
+            # That may end the sessions of the server; this one ends by itself.
+            server.sessions.discard(self)
+            # A request that breaks off in its body ends the exchange in the same way.
+            server.watch.failed(502, "a response that is not acceptable")
         self.answer(Cause.REFUSED, 502)
 
     def serverLost(self, reason: str, nothing: bool) -> None:
         self.back = None
-        exchange = self.exchange
-        if nothing and exchange.reused and not self._sent and self._end and self._head.idempotent:
-            # The server had closed it before our request came: not a failure of
-            # the request. A new connection cannot have been closed in idleness,
-            # so this happens once.
-            server = exchange.server
+        if nothing and self.renews:
+            server = self.exchange.server
             assert server is not None
             server.sessions.discard(self)
             self._pool.again(self, server)
             return
-        exchange.reason = reason
+        self.exchange.reason = reason
         self.answer(Cause.SERVER, 502)
+
+    @property
+    def renews(self) -> bool:
+        """
+        Whether a connection is made anew that ends without a byte of a response: the server
+        had closed it before our request came, which is not a failure of the request. A new
+        connection cannot have been closed in idleness, so this happens once.
+        """
+        exchange = self.exchange
+        return (
+            exchange.reused
+            and not self._sent
+            and self._end
+            and self._head.idempotent
+            and bool(self._pool.config.retry_on)
+            and not isForbidden(exchange)
+        )
 
     def serverTimeout(self) -> None:
         self.answer(Cause.SERVER_TIMEOUT, 504)
@@ -313,96 +375,3 @@ class Relay(Unread):
     def abortSession(self, cause: str) -> None:
         """End it: the server was marked down, or an administrator said so."""
         self.answer(cause, 503)
-
-    # ending
-
-    def answer(self, cause: str, status: int, more: bytes = b"") -> None:
-        """
-        Answer by ourselves if nothing has been sent, break off otherwise.
-
-        @param status: of the page.
-        @param more: further lines of its head.
-        """
-        if self._started:
-            self._abort(cause)
-            return
-        self._started = True
-        self._detach()
-        self._front.sendPage(self.exchange, status, self._head.method == b"HEAD", more)
-        self._finish(cause, self.exchange.stage)
-
-    def answerWith(self, answer: Answer) -> None:
-        """A rule answers the client."""
-        self._started = True
-        self._detach()
-        self._front.sendAnswer(self.exchange, answer, self._head.method == b"HEAD")
-        self._finish(Cause.REFUSED if answer.denied else Cause.LOCAL, self.exchange.stage)
-
-    def refuse(self, how: str) -> None:
-        """
-        A rule ends the connection.
-
-        @param how: see L{lbtwist.rules.decisions.Refuse}.
-        """
-        self._detach()
-        front = self._front
-        if how == "close":
-            front.closeAfter()
-            self._finish(Cause.REFUSED, self.exchange.stage)
-            return
-        self._finish(Cause.REFUSED, self.exchange.stage, broken=True)
-        if how == "silent-drop":
-            front.transport.hushPeer()
-        front.abort()
-
-    def _abort(self, cause: str) -> None:
-        self._detach()
-        front = self._front
-        self._finish(cause, self.exchange.stage, broken=True)
-        front.abort()
-
-    def _detach(self) -> None:
-        waits, self.waitsFor = self.waitsFor, None
-        if waits is not None:
-            waits.cancel()
-        if self.place is not None:
-            self._pool.leave(self)
-        back, self.back = self.back, None
-        if back is not None:
-            back.abandon()
-        producer = self._front.transport.producer
-        if producer is not None:
-            self._front.transport.unregisterProducer()
-
-    def _sentAll(self) -> None:
-        """The response is complete; it ends with its last byte."""
-        front = self._front
-        transport = front.transport
-        if not transport.unsent:
-            self._finish(Cause.DONE, Stage.DONE)
-            return
-        self.exchange.stage = Stage.LAST
-        transport.registerProducer(Last(self), True)
-        # Whether anything was held back by now or not: it resumes when all is sent.
-        transport.producerPaused = True
-        front.blocked()
-
-    def drained(self) -> None:
-        """The last byte is on its way."""
-        self._front.transport.unregisterProducer()
-        self._front.unblocked()
-        self._finish(Cause.DONE, Stage.DONE)
-
-    def _finish(self, cause: str, stage: str, broken: bool = False) -> None:
-        exchange = self.exchange
-        exchange.stage = stage
-        for splice in self._splices:
-            splice.release()
-        self._splices = []
-        server = exchange.server
-        if server is not None:
-            server.sessions.discard(self)
-        front = self._front
-        exchange.finish(cause, front.shared.deadlines.seconds())
-        if not broken:
-            front.exchangeDone()

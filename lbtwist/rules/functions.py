@@ -19,7 +19,7 @@ from lbtwist.rules.checking import Checking
 from lbtwist.rules.compiling import Typed
 from lbtwist.rules.patterns import slowness
 from lbtwist.rules.tables import Concurrency, Networks, Rate, lines, mapping
-from lbtwist.rules.values import POOL_VALUES, Kind
+from lbtwist.rules.values import POOL_METHODS, POOL_VALUES, Kind
 
 _TEXT, _NUMBER, _TRUTH, _TEXTS = Kind.TEXT, Kind.NUMBER, Kind.TRUTH, Kind.TEXTS
 
@@ -275,23 +275,42 @@ def _connections(checking: Checking, node: ast.Call) -> Typed:
 
 @_function('pool("NAME")', 'A pool, for what is known of it, such as `pool("app").up`.')
 def _pool(checking: Checking, node: ast.Call) -> Typed:
-    known = ", ".join(POOL_VALUES)
+    known = ", ".join((*POOL_VALUES, *POOL_METHODS))
     checking.refuse(node, f'of a pool a value is asked: write pool("NAME").up; there are {known}')
 
 
 def poolValue(checking: Checking, call: ast.Call, node: ast.Attribute) -> Typed:
     """What is asked of a pool."""
+    pool = _poolNamed(checking, call, node)
+    if node.attr in POOL_METHODS:
+        checking.refuse(node, f'{node.attr} needs a text: write pool("NAME").{node.attr}("TEXT")')
+    code, _ = POOL_VALUES[node.attr]
+    return Typed(checking.code(code.format("POOL"), POOL=pool), _NUMBER)
+
+
+def _poolNamed(checking: Checking, call: ast.Call, node: ast.Attribute) -> ast.expr:
+    """@return: the code for the pool of which C{node} is asked."""
     arguments(checking, call, 1, 1)
     name = checking.constant(call.args[0], "the name of a pool")
-    if node.attr not in POOL_VALUES:
-        hint = suggestion(node.attr, POOL_VALUES)
+    if node.attr not in POOL_VALUES and node.attr not in POOL_METHODS:
+        hint = suggestion(node.attr, (*POOL_VALUES, *POOL_METHODS))
         checking.refuse(node, f"there is no {node.attr!r} of a pool{hint}")
     try:
-        pool = checking.scope.pool(name)
+        return checking.object(checking.scope.pool(name))
     except KeyError:
         checking.refuse(call, f"there is no [pool {name}]")
-    code, _ = POOL_VALUES[node.attr]
-    return Typed(checking.code(code.format("POOL"), POOL=checking.object(pool)), _NUMBER)
+
+
+def _poolMethod(checking: Checking, node: ast.Call, func: ast.Attribute, call: ast.Call) -> Typed:
+    """What is asked of a pool with a text."""
+    pool = _poolNamed(checking, call, func)
+    if func.attr not in POOL_METHODS:
+        checking.refuse(node, f'{func.attr} is a value: write pool("NAME").{func.attr} without ()')
+    arguments(checking, node, 1, 1)
+    text = checking.need(node.args[0], _TEXT)
+    count = checking.object(POOL_METHODS[func.attr][0])
+    code = checking.code("COUNT(POOL, TEXT)", COUNT=count, POOL=pool, TEXT=text.code)
+    return Typed(code, _NUMBER)
 
 
 @_function("random()", "A number from 0 up to 1, another one each time.")
@@ -348,6 +367,9 @@ def called(checking: Checking, node: ast.Call, values: Mapping[str, Any]) -> Typ
     """
     func = node.func
     if isinstance(func, ast.Attribute):
+        base = func.value
+        if isinstance(base, ast.Call) and checking.written(base.func) == "pool":
+            return _poolMethod(checking, node, func, base)
         return method(checking, node, func)
     name = func.id if isinstance(func, ast.Name) else checking.written(func)
     if name not in FUNCTIONS or not isinstance(func, ast.Name):

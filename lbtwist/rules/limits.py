@@ -2,8 +2,9 @@
 The verb that limits: how often something may come, or how much of it there may be at
 once, by any key.
 
-Counted in one process, for each line of rules by itself. What a condition counts with
-C{rate(...)} and C{connections(...)} is L{lbtwist.rules.tables}'.
+Counted in one process, for each line of rules by itself; what several balancers count
+together is L{lbtwist.sharing}'s. What a condition counts with C{rate(...)} and
+C{connections(...)} is L{lbtwist.rules.tables}'.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zope.interface import implementer
 
 from lbtwist.exchange import Exchange
 from lbtwist.interfaces import IConnectionRule, IRequestRule
-from lbtwist.options import Integer, Kind, Time, Word, option
+from lbtwist.options import Integer, Kind, Name, SectionName, Time, Word, option
 from lbtwist.rules.decisions import Answer, Refuse
 from lbtwist.rules.sound import made
 from lbtwist.rules.tables import MOST_KEYS, Concurrency
@@ -120,7 +121,9 @@ def _key(said: str) -> str:
 
 
 @attr.frozen
-class _LimitOptions:
+class LimitOptions:
+    """What is too much, and of what."""
+
     rate: Rate | None = option(Often(), None, "How often it may come.")
     concurrency: int = option(Integer(1), 0, "So many at once; 0 is no limit.")
     by: Template = option(
@@ -129,21 +132,36 @@ class _LimitOptions:
     burst: int = option(
         Integer(1, 10**9), 0, "With rate: so many may come at once; 0 is the rate's number."
     )
+    store: str = option(
+        SectionName("store"), "", "The [store] where all who name it count; empty: here alone."
+    )
+    name: str = option(
+        Name(), "", "With store: lines of one name count together; empty: those that say the same."
+    )
+
+    @property
+    def waits(self) -> bool:
+        """Whether the store has to be asked."""
+        return bool(self.store)
 
     def __attrs_post_init__(self) -> None:
         if (self.rate is None) == (not self.concurrency):
             raise ValueError("needs either rate=NUMBER/TIME or concurrency=NUMBER")
         if self.burst and self.rate is None:
             raise ValueError("burst= says something for rate= only")
+        if self.name and not self.store:
+            raise ValueError("name= says something for store= only")
 
 
-def _buckets(options: _LimitOptions, context: Context) -> Buckets | None:
+def _buckets(options: LimitOptions, context: Context) -> Buckets | None:
     rate = options.rate
     return None if rate is None else Buckets(rate, options.burst or rate.count, context.clock)
 
 
 @attr.frozen
-class _RequestOptions(_LimitOptions):
+class RequestOptions(LimitOptions):
+    """The same for requests."""
+
     status: int = option(Integer(400, 599), 429, "What the client is answered.")
 
     def __attrs_post_init__(self) -> None:
@@ -159,32 +177,42 @@ class Limit:
     too much is refused, with C{Retry-After} where it is known when it will not be.
     """
 
-    Options = _RequestOptions
+    Options = RequestOptions
 
-    def __init__(self, options: _RequestOptions, context: Context) -> None:
-        self._key = made(options.by, context, _key)
+    def __init__(self, options: RequestOptions, context: Context) -> None:
+        self.key = made(options.by, context, _key)
         self._buckets = _buckets(options, context)
         self._most = options.concurrency
         self._counts: dict[str, int] = {}
         self._refusal = partial(
             refusal, options.status, "You have sent too many requests in a given amount of time."
         )
-        self._full = self._refusal()
+        self.full = self._refusal()
 
     def requestReceived(self, exchange: Exchange) -> Answer | None:
-        key = self._key(exchange)
+        key = self.key(exchange)
         if self._buckets is not None:
             wait = self._buckets.wait(key, not exchange.rehearsal)
-            # RFC 9110 section 10.2.3: whole seconds; never so few that it is too early.
-            return self._refusal((b"Retry-After", b"%d" % ceil(wait))) if wait else None
-        count = self._counts.get(key, 0)
-        if count >= self._most:
-            return self._full
-        if exchange.rehearsal:
-            return None
-        self._counts[key] = count + 1
-        exchange.observers = (*exchange.observers, partial(self._finished, key))
+            return self.late(wait) if wait else None
+        if self._counts.get(key, 0) >= self._most:
+            return self.full
+        if not exchange.rehearsal:
+            self.enter(exchange, key)
         return None
+
+    def late(self, wait: float) -> Answer:
+        """@return: what is decided where there will be one of a rate in so many seconds."""
+        # RFC 9110 section 10.2.3: whole seconds; never so few that it is too early.
+        return self._refusal((b"Retry-After", b"%d" % ceil(wait)))
+
+    def enter(self, exchange: Exchange, key: str) -> None:
+        """One more is there at once, until its end."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self.whenOver(exchange, partial(self._finished, key))
+
+    def whenOver(self, exchange: Exchange, tell: Callable[[Exchange], object]) -> None:
+        """@param tell: called at the end of what is counted."""
+        exchange.observers = (*exchange.observers, tell)
 
     def _finished(self, key: str, exchange: Exchange) -> None:
         left = self._counts[key] - 1
@@ -194,8 +222,20 @@ class Limit:
             del self._counts[key]
 
 
+@attr.frozen(eq=False)
+class _Over:
+    """Tells of the end of a connection in the place of what has counted it."""
+
+    exchange: Exchange
+
+    def leave(self, tell: Callable[[Exchange], object]) -> None:
+        tell(self.exchange)
+
+
 @attr.frozen
-class _ConnectionOptions(_LimitOptions):
+class ConnectionOptions(LimitOptions):
+    """The same for connections."""
+
     how: str = option(
         Word("close", "reject", "silent-drop"), "close", "How the connection is ended."
     )
@@ -208,19 +248,32 @@ class ConnectionLimit:
     counts until nothing is left of it.
     """
 
-    Options = _ConnectionOptions
+    Options = ConnectionOptions
 
-    def __init__(self, options: _ConnectionOptions, context: Context) -> None:
-        self._key = made(options.by, context, _key)
+    def __init__(self, options: ConnectionOptions, context: Context) -> None:
+        self.key = made(options.by, context, _key)
         self._buckets = _buckets(options, context)
         self._most = options.concurrency
         self._connections = Concurrency()
-        self._refusal = Refuse(options.how)
+        self.full = Refuse(options.how)
 
     def connectionAccepted(self, exchange: Exchange) -> Refuse | None:
-        key = self._key(exchange)
+        key = self.key(exchange)
         if self._buckets is not None:
-            return self._refusal if self._buckets.wait(key, not exchange.rehearsal) else None
+            return self.full if self._buckets.wait(key, not exchange.rehearsal) else None
         if self._connections.count(exchange, key) > self._most:
-            return self._refusal
+            return self.full
         return None
+
+    def late(self, wait: float) -> Refuse:
+        """@return: what is decided where a rate has none."""
+        return self.full
+
+    def enter(self, exchange: Exchange, key: str) -> None:
+        """One more is there at once, until its end."""
+        self._connections.count(exchange, key)
+
+    def whenOver(self, exchange: Exchange, tell: Callable[[Exchange], object]) -> None:
+        """@param tell: called when nothing is left of the connection."""
+        leaving = exchange.frontend.leaving.setdefault(exchange.connection.number, set())
+        leaving.add((_Over(exchange), tell))

@@ -19,12 +19,11 @@ from zope.interface import implementer
 
 from lbtwist.exchange import Exchange
 from lbtwist.interfaces import IRequestRule, IResponseRule
-from lbtwist.options import Flag, Word, option
+from lbtwist.options import CookieName, Flag, Word, option
 from lbtwist.options import Kind as OptionKind
 from lbtwist.rules.reading import schemeOf
 from lbtwist.rules.references import PORTS, Origin, asPath, clientHost, hostAndPort, origin, split
-from lbtwist.sansio.cookies import SetCookie, strip
-from lbtwist.sansio.grammar import isToken
+from lbtwist.sansio.cookies import Finder, SetCookie
 
 if TYPE_CHECKING:
     from lbtwist.registry import Context
@@ -240,21 +239,9 @@ class CookieFlags:
         return cookie.value if missing else None
 
 
-class _CookieName(OptionKind[bytes]):
-    """The name of a cookie (RFC 6265 section 4.1.1)."""
-
-    form = "NAME"
-
-    def parse(self, text: str) -> bytes:
-        name = text.encode()
-        if isToken(name) is None:
-            raise ValueError(f"{text!r} is not the name of a cookie")
-        return name
-
-
 @attr.frozen
 class _CookieOptions:
-    name: bytes = option(_CookieName(), doc="Of the cookie.", positional=True)
+    name: bytes = option(CookieName(), doc="Of the cookie.", positional=True)
 
 
 @implementer(IRequestRule)
@@ -264,15 +251,11 @@ class DelCookie:
     Options = _CookieOptions
 
     def __init__(self, options: _CookieOptions, context: Context) -> None:
-        self._name = options.name
+        self._cookie = Finder(options.name)
 
     def requestReceived(self, exchange: Exchange) -> None:
         assert exchange.request is not None
         fields = exchange.request.fields
-        lines = fields.getAll(b"cookie")
-        kept = [strip(line, self._name) for line in lines]
-        if kept != lines:
-            fields.remove(b"cookie")
-            for line in kept:
-                if line:
-                    fields.add(b"Cookie", line)
+        found = self._cookie.search(fields.block)
+        if found is not None:
+            fields.block = self._cookie.without(fields.block, found)

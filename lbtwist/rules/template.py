@@ -104,7 +104,7 @@ class Template:
 
 
 _NOT_CLOSED = "there is a '{' without its '}': a plain one is '{{'"
-_MATES = {"{": "}", "[": "]"}
+_MATES = {"{": "}", "[": "]", "(": ")"}
 
 
 def closing(text: str, at: int, complaint: str = _NOT_CLOSED) -> int:

@@ -9,8 +9,9 @@ L{lbtwist.rules.reading}, and other values, as C{VALUE_name} with C{_} for a dot
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import Any
 
 import attr
 
@@ -178,3 +179,14 @@ POOL_VALUES = {
     "queue": ("{}.queued", "Exchanges that wait for a slot."),
 }
 """What there is of C{pool("NAME")}."""
+
+
+def _ofRole(pool: Any, role: str) -> int:
+    role = role.lower()
+    return sum(server.role == role for server in pool.usable)
+
+
+POOL_METHODS: dict[str, tuple[Callable[[Any, str], int], str]] = {
+    "role": (_ofRole, "Servers of this role that new clients may be sent to."),
+}
+"""What can be asked of C{pool("NAME")} with a text: what counts it, and what it is."""

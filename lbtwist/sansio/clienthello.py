@@ -74,6 +74,8 @@ class ClientHello:
     @ivar groups: likewise.
     @ivar ticket: the client would resume with a session ticket (RFC 5077).
     @ivar psk: the client would resume, or has a key (RFC 8446 section 4.2.11).
+    @ivar session: the id of the session that it would resume, or whatever a client of TLS
+        1.3 has made up instead (RFC 8446 section 4.1.2); C{b""} for neither.
     @ivar size: the bytes of the hello with the headers of its records.
     """
 
@@ -85,6 +87,7 @@ class ClientHello:
     groups: tuple[int, ...]
     ticket: bool
     psk: bool
+    session: bytes
     size: int
 
     @property
@@ -250,6 +253,7 @@ def _parse(message: bytes, size: int) -> ClientHello:
         () if groups is None else _numbers(_only(groups, 2)),
         bool(extensions.get(_SESSION_TICKET)),
         _PRE_SHARED_KEY in extensions,
+        sessionId,
         size,
     )
 

@@ -9,7 +9,8 @@ for byte as it came. What a cookie means, and how long it lives, is not known he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 _EDGES = b" \t"
 
@@ -35,11 +36,18 @@ def find(values: Iterable[bytes], name: bytes) -> bytes | None:
     @return: the value of one cookie, of several of its name the first; L{None} without
         one.
     """
+    return next(every(values, name), None)
+
+
+def every(values: Iterable[bytes], name: bytes) -> Iterator[bytes]:
+    """
+    @param values: of all C{Cookie} fields of a request, in order.
+    @return: the values of all cookies of a name, in order.
+    """
     for line in values:
         for pair in line.split(b";"):
             if _isOf(pair, name):
-                return _plain(pair.partition(b"=")[2])
-    return None
+                yield _plain(pair.partition(b"=")[2])
 
 
 def add(line: bytes, name: bytes, value: bytes) -> bytes:
@@ -52,15 +60,17 @@ def add(line: bytes, name: bytes, value: bytes) -> bytes:
     return b"%b; %b" % (line, pair) if line.strip(b" \t;") else pair
 
 
-def rewrite(line: bytes, name: bytes, value: bytes) -> bytes:
+def change(line: bytes, name: bytes, changed: Callable[[bytes], bytes]) -> bytes:
     """
     @param line: the value of a C{Cookie} field.
-    @param value: without a C{;}; what all cookies of the name have afterwards.
+    @param changed: gives, without a C{;}, what the cookies of the name have for their values.
     """
-    return b";".join(
-        pair.partition(b"=")[0] + b"=" + value if _isOf(pair, name) else pair
-        for pair in line.split(b";")
-    )
+    pairs = line.split(b";")
+    for index, pair in enumerate(pairs):
+        if _isOf(pair, name):
+            said, _, value = pair.partition(b"=")
+            pairs[index] = said + b"=" + changed(value)
+    return b";".join(pairs)
 
 
 def strip(line: bytes, name: bytes) -> bytes:
@@ -71,6 +81,59 @@ def strip(line: bytes, name: bytes) -> bytes:
     pairs = line.split(b";")
     kept = [pair for pair in pairs if not _isOf(pair, name)]
     return line if len(kept) == len(pairs) else b";".join(kept).strip(_EDGES)
+
+
+class Finder:
+    """
+    Finds and takes out the cookies of one name without taking a head apart; says what
+    L{find} says of all its C{Cookie} fields.
+
+    @ivar search: given a block of fields (L{Fields.block}), gives the match of the first of
+        them, or L{None}.
+    """
+
+    __slots__ = ("_name", "search")
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+        # Up to the cookie; the cookie; its value; whether more follows.
+        self.search = re.compile(
+            rb"\n(?i:cookie):((?:[^\r\n]*?;)??)([ \t]*%b[ \t]*=([^;\r\n]*))(;?)" % re.escape(name)
+        ).search
+
+    @staticmethod
+    def value(found: re.Match[bytes]) -> bytes:
+        """@param found: what C{search} has found."""
+        return found[3].strip(b' \t"')
+
+    def without(self, block: bytes, found: re.Match[bytes] | None) -> bytes:
+        """
+        @param found: what C{search} has found in it.
+        @return: a block without these cookies, and without the field that has no more than
+            one.
+        """
+        if found is None:
+            return block
+        start = found.start(2)
+        if found[4]:
+            block = block[:start] + block[found.end() :]
+        elif found[1]:
+            block = block[: start - 1] + block[found.end() :]
+        else:
+            block = block[: found.start() + 1] + block[found.end() + 2 :]
+        if block.find(self._name, start) < 0 or self.search(block) is None:
+            return block
+        # A head has room for thousands: to look again after each would take their square.
+        lines = []
+        for line in block[1:-2].split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"cookie":
+                value = strip(value, self._name)
+                if not value.strip(_EDGES):
+                    continue
+                line = name + b": " + value.strip(_EDGES)
+            lines.append(line + b"\r\n")
+        return b"\n" + b"".join(lines)
 
 
 def _plain(value: bytes) -> bytes:
@@ -101,6 +164,11 @@ class SetCookie:
         """Of the cookie; C{b""} where it has only a value."""
         name, equals, _ = self._parts[0].partition(b"=")
         return name.strip(_EDGES) if equals else b""
+
+    @property
+    def cookieValue(self) -> bytes:
+        """Of the cookie, without quotes around it."""
+        return _plain(self._parts[0].partition(b"=")[2])
 
     @property
     def value(self) -> bytes:

@@ -52,6 +52,11 @@ class Fields:
             block = self._block = b"\n" + b"".join(lines)
         return block
 
+    @block.setter
+    def block(self, block: bytes) -> None:
+        self._block = block
+        self._items = None
+
     def items(self) -> list[tuple[bytes, bytes]]:
         """@return: C{(name, value)} in order; not to be changed."""
         items = self._items

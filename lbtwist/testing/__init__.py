@@ -15,6 +15,8 @@ from lbtwist.testing.contracts import (
 )
 from lbtwist.testing.memory import Balancer, inPieces
 from lbtwist.testing.network import MemoryServer, Peer, Pump
+from lbtwist.testing.persistence import PersistenceContract, ReturningClient, TryingStore
+from lbtwist.testing.stores import StoreContract
 
 __all__ = [
     "Balancer",
@@ -22,7 +24,11 @@ __all__ = [
     "LoadAwareContract",
     "MemoryServer",
     "Peer",
+    "PersistenceContract",
     "Pump",
+    "ReturningClient",
+    "TryingStore",
+    "StoreContract",
     "VerbContract",
     "fakeExchange",
     "fakeResponse",

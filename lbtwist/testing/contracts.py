@@ -263,7 +263,7 @@ _TARGETS = (
 )  # fmt: skip
 
 
-def _hostileRequests() -> Iterator[Exchange]:
+def hostileRequests() -> Iterator[Exchange]:
     """Requests that a client could send who means no good."""
     for target in _TARGETS:
         for method in ("GET", "HEAD", "POST", "x"):
@@ -277,7 +277,7 @@ def _hostileRequests() -> Iterator[Exchange]:
     yield fakeExchange("/a", {"Connection": "Upgrade", "Upgrade": "websocket"})
 
 
-def _hostileResponses() -> Iterator[Exchange]:
+def hostileResponses() -> Iterator[Exchange]:
     """Responses of a server that means no good, and such without a body."""
     for method in ("GET", "HEAD"):
         for status in (200, 204, 206, 301, 304, 404, 503, 999):
@@ -288,7 +288,7 @@ def _hostileResponses() -> Iterator[Exchange]:
     yield fakeResponse(fakeExchange(), 200, {"Transfer-Encoding": "chunked"})
 
 
-def _ends(head: RequestHead | ResponseHead) -> tuple[int | None, bool, bytes]:
+def messageEnd(head: RequestHead | ResponseHead) -> tuple[int | None, bool, bytes]:
     """What says where a message ends, and what comes after it."""
     return head.length, head.chunked, head.upgrade
 
@@ -338,7 +338,7 @@ class VerbContract:
         assert len(read.fields) == len(answer.fields), f"{answer!r} has more fields than it says"
         unframed = ResponseReader().read(b"HTTP/1.1 %d x\r\n\r\n" % answer.status, b"GET")
         assert unframed is not None
-        assert _ends(read) == _ends(unframed), f"{answer!r} frames itself"
+        assert messageEnd(read) == messageEnd(unframed), f"{answer!r} frames itself"
 
     def test_providesAnInterface(self) -> None:
         verb = self.makeVerb()
@@ -370,15 +370,15 @@ class VerbContract:
             decisions.Allow, decisions.Answer, decisions.Deny, decisions.Refuse, decisions.Tunnel,
             decisions.UsePool, decisions.UseServer,
         ]  # fmt: skip
-        for exchange in _hostileRequests():
+        for exchange in hostileRequests():
             head = exchange.request
             assert head is not None
-            ends = _ends(head)
+            ends = messageEnd(head)
             bare = head.method == b"HEAD"
             for _ in range(2):
                 self._decided(verb.requestReceived(exchange), *kinds)
             assert exchange.request is head
-            assert _ends(head) == ends, f"{head!r} ends elsewhere"
+            assert messageEnd(head) == ends, f"{head!r} ends elsewhere"
             assert (head.method == b"HEAD") is bare, f"the response to {head!r} ends elsewhere"
             sent = head.encode()
             read = RequestReader(maxBytes=len(sent), maxTarget=len(sent)).read(sent)
@@ -393,16 +393,16 @@ class VerbContract:
         verb = self._verbOf(IResponseRule)
         if verb is None:
             return
-        for exchange in _hostileResponses():
+        for exchange in hostileResponses():
             request, head = exchange.request, exchange.response
             assert request is not None
             assert head is not None
-            ends = _ends(head)
+            ends = messageEnd(head)
             for _ in range(2):
                 decision = verb.responseReceived(exchange)
                 assert decision is None or isinstance(decision, decisions.Allow)
             assert exchange.response is head
-            assert _ends(head) == ends, f"{head!r} ends elsewhere"
+            assert messageEnd(head) == ends, f"{head!r} ends elsewhere"
             assert exchange.status == head.status
             sent = b"%b\r%b\r\n" % (head.line, head.fields.block)
             read = ResponseReader(maxBytes=len(sent)).read(sent, request.method)
@@ -411,4 +411,4 @@ class VerbContract:
             assert read.status == head.status
             assert read.fields.items() == head.fields.items(), f"the fields of {sent!r}"
             if not head.chunked:
-                assert _ends(read) == ends, f"{sent!r} ends elsewhere"
+                assert messageEnd(read) == ends, f"{sent!r} ends elsewhere"

@@ -158,7 +158,8 @@ class Conversation:
             faults.install(patch)
             with Balancer(text, "a", "b") as balancer:
                 self.hold(balancer, scene, mode)
-        assert descriptors() == before, "descriptors are left"
+        # Garbage of tests before this one may have gone meanwhile, with its own.
+        assert descriptors() <= before, "descriptors are left"
 
     def hold(self, balancer, scene, mode):
         ends = []

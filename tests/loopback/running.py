@@ -234,9 +234,9 @@ class Nginx(Child):
     @ivar files: what it serves and stores under C{/files/}.
     """
 
-    def __init__(self, directory, name="nginx", port=None, listen=()):
+    def __init__(self, directory, name="nginx", port=None, listen=(), status=200):
         """
-        @param name: what C{/name} answers.
+        @param name: what C{/name} answers, with this C{status}.
         @param listen: where it listens as well.
         """
         self.port = port or freePorts(1)[0]
@@ -271,7 +271,7 @@ class Nginx(Child):
                     listen unix:{self.path};
                     {also}
                     location /files/ {{ root {directory}; dav_methods PUT DELETE; }}
-                    location = /name {{ return 200 "{name}"; }}
+                    location = /name {{ return {status} "{name}"; }}
                     location = /nothing {{ return 204; }}
                     location = /seen {{ return 200 "$http_x_forwarded_for"; }}
                 }}

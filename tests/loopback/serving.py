@@ -98,9 +98,16 @@ class Redis(Serving):
 
 
 class MariaDB(Serving):
-    """A MariaDB with the users C{lbtwist}, without a password, and C{other}, with one."""
+    """
+    A MariaDB with the users C{lbtwist}, without a password, and C{other}, with one; C{more}
+    is said to it when it starts.
+    """
 
     name = "mariadb"
+
+    def __init__(self, *more):
+        self._more = more
+        super().__init__()
 
     def prepare(self, directory):
         self.once(
@@ -117,7 +124,7 @@ class MariaDB(Serving):
             "mariadbd", "--no-defaults", f"--datadir={directory}/data",
             f"--socket={directory}/s", f"--port={self.port}", "--bind-address=127.0.0.1",
             "--skip-name-resolve", f"--init-file={directory}/users.sql",
-            "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M",
+            "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M", *self._more,
         ]  # fmt: skip
 
 

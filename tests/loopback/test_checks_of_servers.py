@@ -1,11 +1,19 @@
 """Each check of a protocol against a real server of that protocol."""
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
+import attr
+import grpc
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
+from authority import Authority, keyPEM, pem
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from loopback.running import freePorts
 from loopback.serving import Dnsmasq, MariaDB, OpenLDAP, PostgreSQL, Redis
 from twisted.internet import reactor
@@ -13,12 +21,15 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import TestCase
 
 from lbtwist.checks.dns import DNSCheck
+from lbtwist.checks.grpc import GRPCCheck
 from lbtwist.checks.ldap import LDAPCheck
 from lbtwist.checks.mysql import MySQLCheck
 from lbtwist.checks.postgresql import PostgreSQLCheck
 from lbtwist.checks.redis import RedisCheck
 from lbtwist.checks.smtp import SMTPCheck
+from lbtwist.config.model import ServerConfig
 from lbtwist.health import Result
+from lbtwist.net.clienttls import ClientTLS
 from lbtwist.registry import Context
 from lbtwist.server import Endpoint, Server
 
@@ -78,10 +89,12 @@ class RedisTests(Checking):
     @inlineCallbacks
     def test_role(self):
         for server, role, other in (
-            (self.master, "master", "replica"), (self.replica, "replica", "master")
+            (self.master, "primary", "replica"), (self.replica, "replica", "master")
         ):  # fmt: skip
             assert (yield self.check(server.port, role=role)).passed
             yield self.fails("L7STS", "its role is", server.port, role=other)
+            assert (yield self.check(server.port, role="tell")).role == role
+        assert (yield self.check(self.master.port, role="master")).passed
 
     @inlineCallbacks
     def test_password(self):
@@ -98,6 +111,17 @@ class MySQLTests(Checking):
     @classmethod
     def serve(cls):
         cls.server = cls.start(MariaDB())
+        cls.replica = cls.start(MariaDB("--read-only"))
+
+    @inlineCallbacks
+    def test_role(self):
+        for server, role, other in (
+            (self.server, "primary", "replica"), (self.replica, "replica", "primary")
+        ):  # fmt: skip
+            result = yield self.check(server.port, user="lbtwist", role="tell")
+            assert (result.passed, result.role) == (True, role)
+            assert (yield self.check(server.port, user="lbtwist", role=role)).passed
+            yield self.fails("L7STS", "its role is", server.port, user="lbtwist", role=other)
 
     @inlineCallbacks
     def test_greeting(self):
@@ -149,7 +173,7 @@ class PostgreSQLTests(Checking):
         for user in ("plain", "old", "modern"):
             options = {"user": user, "password": "secret", "role": "primary"}
             result = yield self.check(self.primary.port, **options)
-            assert result == Result(True, "L7OK", "primary"), user
+            assert result == Result(True, "L7OK", "primary", role="primary"), user
             options["password"] = "wrong"
             yield self.fails("L7STS", "28P01 password authentication", self.primary.port, **options)
             result = yield self.check(self.primary.port, user=user)
@@ -164,7 +188,8 @@ class PostgreSQLTests(Checking):
             (self.primary, "primary", "standby"), (self.standby, "standby", "primary")
         ):  # fmt: skip
             result = yield self.check(server.port, user="trusted", role=role)
-            assert result == Result(True, "L7OK", role)
+            assert result == Result(True, "L7OK", role, role=role)
+            assert (yield self.check(server.port, user="trusted", role="tell")).role == role
             yield self.fails(
                 "L7STS", f"its role is {role}", server.port, user="trusted", role=other
             )
@@ -207,6 +232,61 @@ class DNSTests(Checking):
         yield self.fails("L7STS", "REFUSED", self.server.port, name=".", type="SOA")
         result = yield self.check(self.server.port, name="none.test", expect=("NXDOMAIN",))
         assert result == Result(True, "L7OK", "NXDOMAIN")
+
+
+class GRPCTests(Checking):
+    """Against gRPC's own server and its health service; with TLS it insists on ALPN."""
+
+    kind = GRPCCheck
+
+    @classmethod
+    def serve(cls):
+        served = grpc.server(ThreadPoolExecutor(2))
+        health = HealthServicer()
+        add_HealthServicer_to_server(health, served)
+        health.set("", HealthCheckResponse.SERVING)
+        health.set("shop.Carts", HealthCheckResponse.NOT_SERVING)
+        cls.authority = Authority()
+        issued = cls.authority.issue("grpc.test")
+        chain = pem(issued.certificate, *issued.chain)
+        credentials = grpc.ssl_server_credentials([(keyPEM(issued.key), chain)])
+        cls.port = served.add_insecure_port("127.0.0.1:0")
+        cls.secure = served.add_secure_port("127.0.0.1:0", credentials)
+        empty = cls.empty = grpc.server(ThreadPoolExecutor(1))
+        cls.without = empty.add_insecure_port("127.0.0.1:0")
+        for server in (served, empty):
+            server.start()
+            cls.stack.callback(lambda server=server: server.stop(None).wait())
+
+    @inlineCallbacks
+    def test_states(self):
+        assert (yield self.check(self.port)) == Result(True, "L7OK", "SERVING")
+        yield self.fails("L7STS", "NOT_SERVING", self.port, service="shop.Carts")
+        yield self.fails("L7STS", "NOT_FOUND", self.port, service="shop.Other")
+
+    @inlineCallbacks
+    def test_aServerWithoutHealth(self):
+        yield self.fails("L7STS", "UNIMPLEMENTED", self.without)
+
+    @inlineCallbacks
+    def test_TLS(self):
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "ca.pem").write_bytes(pem(self.authority.certificate))
+        options = ServerConfig(
+            "a", "tcp", "grpc.test", self.secure, tls=True, ca=str(directory / "ca.pem")
+        )
+        server = Server("app", "a", Endpoint(socket.AF_INET, ("127.0.0.1", self.secure)))
+        for host, result in (
+            ("grpc.test", Result(True, "L7OK", "SERVING")),
+            ("other.test", Result(
+                False, "L6RSP", "wrong name: the certificate is for grpc.test, not for other.test"
+            )),
+        ):  # fmt: skip
+            server.tls = ClientTLS(attr.evolve(options, host=host))
+            check = GRPCCheck(GRPCCheck.Options(), Context(reactor=reactor))
+            for _ in range(2):
+                assert (yield check.check(server)) == result
 
 
 class SMTPTests(Checking):

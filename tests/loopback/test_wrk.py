@@ -34,7 +34,10 @@ class Report:
 
 def wrk(port, seconds):
     """@return: its report, at the end."""
-    done = run("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://127.0.0.1:{port}/name")
+    done = run(
+        "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://127.0.0.1:{port}/name",
+        seconds=seconds + 30,
+    )
     assert done.returncode == 0, done.stderr
     return Report(done.stdout)
 

@@ -11,9 +11,13 @@ from lbtwist.interfaces import (
     IBalancer,
     IConnectionRule,
     IHealthCheck,
+    IHealthObserver,
+    IPersistence,
+    IPersistenceStore,
     IRequestRule,
     IResponseRule,
     IServerSource,
+    ISharedStore,
 )
 from lbtwist.registry import Extension
 
@@ -30,6 +34,25 @@ peakEWMA = Extension(IBalancer, "peak-ewma", "lbtwist.balance.PeakEWMA")
 source = Extension(IBalancer, "source", "lbtwist.balance.SourceHash")
 uri = Extension(IBalancer, "uri", "lbtwist.balance.URIHash")
 fieldHash = Extension(IBalancer, "hash", "lbtwist.balance.FieldHash")
+rdpCookieHash = Extension(IBalancer, "rdp-cookie", "lbtwist.balance.RDPCookieHash")
+
+cookie = Extension(IPersistence, "cookie", "lbtwist.persistence.cookie.Cookie")
+sourceAddress = Extension(IPersistence, "source", "lbtwist.persistence.keyed.Source")
+destination = Extension(IPersistence, "destination", "lbtwist.persistence.keyed.Destination")
+requestField = Extension(IPersistence, "header", "lbtwist.persistence.keyed.Header")
+parameter = Extension(IPersistence, "parameter", "lbtwist.persistence.keyed.Parameter")
+expression = Extension(IPersistence, "expression", "lbtwist.persistence.keyed.Expression")
+learn = Extension(IPersistence, "learn", "lbtwist.persistence.learn.Learn")
+hashOnly = Extension(IPersistence, "hash", "lbtwist.persistence.hashed.Hash")
+rdpCookie = Extension(IPersistence, "rdp-cookie", "lbtwist.persistence.begun.RDPCookie")
+sslSessionId = Extension(
+    IPersistence, "ssl-session-id", "lbtwist.persistence.begun.SSLSessionId"
+)
+
+memoryStore = Extension(IPersistenceStore, "memory", "lbtwist.stores.memory.MemoryStore")
+sqliteStore = Extension(IPersistenceStore, "sqlite", "lbtwist.stores.sqlite.SQLiteStore")
+redisStore = Extension(IPersistenceStore, "redis", "lbtwist.stores.redis.RedisStore")
+sharedRedis = Extension(ISharedStore, "redis", "lbtwist.stores.redis.SharedRedis")
 
 tcpCheck = Extension(IHealthCheck, "tcp", "lbtwist.checks.tcp.TCPCheck")
 tlsCheck = Extension(IHealthCheck, "tls", "lbtwist.checks.tls.TLSCheck")
@@ -44,6 +67,11 @@ postgresqlCheck = Extension(
 smtpCheck = Extension(IHealthCheck, "smtp", "lbtwist.checks.smtp.SMTPCheck")
 ldapCheck = Extension(IHealthCheck, "ldap", "lbtwist.checks.ldap.LDAPCheck")
 dnsCheck = Extension(IHealthCheck, "dns", "lbtwist.checks.dns.DNSCheck")
+grpcCheck = Extension(IHealthCheck, "grpc", "lbtwist.checks.grpc.GRPCCheck")
+
+healthLog = Extension(IHealthObserver, "log", "lbtwist.announcing.HealthLog")
+webhook = Extension(IHealthObserver, "webhook", "lbtwist.notices.webhook.Webhook")
+mail = Extension(IHealthObserver, "mail", "lbtwist.notices.mail.Mail")
 
 dnsAddresses = Extension(IServerSource, "dns", "lbtwist.sources.names.DNSAddresses")
 dnsService = Extension(IServerSource, "srv", "lbtwist.sources.names.DNSService")
@@ -169,17 +197,42 @@ setVarRequest = Extension(IRequestRule, "set-var", "lbtwist.rules.keeping.SetVar
 setVarResponse = Extension(IResponseRule, "set-var", "lbtwist.rules.keeping.SetVar", waits=False)
 captureRequest = Extension(IRequestRule, "capture", "lbtwist.rules.keeping.Capture", waits=False)
 captureResponse = Extension(IResponseRule, "capture", "lbtwist.rules.keeping.Capture", waits=False)
+captureCookieRequest = Extension(
+    IRequestRule, "capture-cookie", "lbtwist.rules.keeping.CaptureCookie", waits=False
+)
+captureCookieResponse = Extension(
+    IResponseRule, "capture-cookie", "lbtwist.rules.keeping.CaptureCookie", waits=False
+)
+roleConnection = Extension(IConnectionRule, "role", "lbtwist.rules.keeping.Role", waits=False)
+roleRequest = Extension(IRequestRule, "role", "lbtwist.rules.keeping.Role", waits=False)
+forcePersistConnection = Extension(
+    IConnectionRule, "force-persist", "lbtwist.rules.keeping.ForcePersist", waits=False
+)
+forcePersistRequest = Extension(
+    IRequestRule, "force-persist", "lbtwist.rules.keeping.ForcePersist", waits=False
+)
+ignorePersistConnection = Extension(
+    IConnectionRule, "ignore-persist", "lbtwist.rules.keeping.IgnorePersist", waits=False
+)
+ignorePersistRequest = Extension(
+    IRequestRule, "ignore-persist", "lbtwist.rules.keeping.IgnorePersist", waits=False
+)
 setTimeoutRequest = Extension(
     IRequestRule, "set-timeout", "lbtwist.rules.keeping.SetTimeout", waits=False
 )
 setTimeoutResponse = Extension(
     IResponseRule, "set-timeout", "lbtwist.rules.keeping.SetTimeout", waits=False
 )
+noRetry = Extension(IRequestRule, "no-retry", "lbtwist.rules.keeping.NoRetry", waits=False)
+priorityConnection = Extension(
+    IConnectionRule, "priority", "lbtwist.rules.keeping.Priority", waits=False
+)
+priorityRequest = Extension(
+    IRequestRule, "priority", "lbtwist.rules.keeping.Priority", waits=False
+)
 setLogRequest = Extension(IRequestRule, "set-log", "lbtwist.rules.keeping.SetLog", waits=False)
 setLogResponse = Extension(IResponseRule, "set-log", "lbtwist.rules.keeping.SetLog", waits=False)
 
-limitConnection = Extension(
-    IConnectionRule, "limit", "lbtwist.rules.limits.ConnectionLimit", waits=False
-)
-limitRequest = Extension(IRequestRule, "limit", "lbtwist.rules.limits.Limit", waits=False)
+limitConnection = Extension(IConnectionRule, "limit", "lbtwist.sharing.ConnectionLimit")
+limitRequest = Extension(IRequestRule, "limit", "lbtwist.sharing.Limit")
 auth = Extension(IRequestRule, "auth", "lbtwist.authentication.Auth")
