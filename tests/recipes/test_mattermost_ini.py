@@ -13,6 +13,7 @@ What its seed means (rows 000.4 to 000.8; as it was published it is no valid iRu
 import itertools
 import json
 import os
+import re
 import socket
 import ssl
 
@@ -151,7 +152,9 @@ def test_whoGetsIn(site, source, value, cookies, upgrade, request):
     line = logged(site, path)
     assert line["client"] == source
     # Python's client closes without the end of TLS, which a tunnel is told of.
-    assert line["termination"] == ("CD--" if upgrade else "----")
+    # Our cookie is in every response but that of a tunnel, which is not read.
+    cookie = "NN" if upgrade and known else "NI"
+    assert line["termination"] == ("CD" if upgrade else "--") + cookie
     passthrough = ("iRule" if known else "Web Sockets") if upgrade else None
     assert line["passthrough"] == passthrough
     [came] = found(site, path)
@@ -179,6 +182,49 @@ def test_otherNames(tmp_path, monkeypatch):
                 (answered if head else refused).append((source, field))
     assert [source for source, _ in answered] == ["198.51.100.7", OUTSIDE, OUTSIDE]
     assert len(refused) == 3
+
+
+# who comes back
+
+
+def served(balancer, source, *cookies):
+    """@return: the server that a client of the applications came to, and the cookie it got."""
+    fields = [HOST, f"{FIELD}: customvalue"]
+    fields += [f"Cookie: {'; '.join(cookies)}"] if cookies else []
+    with comes(balancer, source) as client:
+        head, body = asks(client, *fields)
+    got = re.search(r"^Set-Cookie: (MMSRV=[^;]+)(.*)$", head, re.M | re.I)
+    if got is not None:
+        assert got[2].strip() == "; path=/; HttpOnly; Secure; SameSite=Lax"
+        assert "Cache-Control: private" in head
+    return body, got and got[1]
+
+
+def test_whoComesBack(tmp_path):
+    """Row 000.10: a cookie binds a client to its server; without one, its address does."""
+    with Witness("one", internal(tmp_path, "one"), CHECK) as one, \
+            Witness("two", internal(tmp_path, "two"), CHECK) as two, \
+            starts(tmp_path, one, two) as balancer:  # fmt: skip
+        first, cookie = served(balancer, OUTSIDE)
+        assert served(balancer, "198.51.100.1", "a=b", cookie) == (first, None)
+        assert served(balancer, OUTSIDE)[0] == first
+
+        others = (f"198.51.100.{number}" for number in range(2, 50))
+        source = next(one for one in others if served(balancer, one)[0] != first)
+        assert served(balancer, source, cookie) == (first, None), "the cookie counts"
+        heads = [head for came in (*one.connections, *two.connections) for head in came.heads]
+        assert not any("MMSRV" in line for head in heads for line in head)
+        assert any("Cookie: a=b" in head for head in heads)
+
+        dies = {"one": one, "two": two}[first]
+        dies.shutdown()
+        dies.server_close()
+        balancer.until(lambda: f"Server mattermost/{first} is DOWN" in balancer.events)
+        second, another = served(balancer, "198.51.100.1", cookie)
+        assert second != first
+        assert another not in (None, cookie)
+        balancer.until(lambda: "--DI" in balancer.lines[-1])
+        assert served(balancer, "198.51.100.1", another) == (second, None)
 
 
 # in memory: what no client sees
@@ -277,7 +323,7 @@ def test_webSockets(tmp_path):
     lines = [json.loads(line) for line in balancer.lines]
     assert [line["passthrough"] for line in lines] == ["iRule"] * 4 + ["Web Sockets"] * 2
     # The server's library closes first, and without the end of TLS.
-    assert {line["termination"] for line in lines} == {"SD--"}
+    assert {line["termination"][:2] for line in lines} == {"SD"}
 
 
 def test_whatIsNotHTTP(site):
