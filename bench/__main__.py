@@ -27,7 +27,11 @@ from bench.load import Bench, runLoad, say
 from bench.origin import Origin
 from bench.programs import LBTWIST, PROGRAMS, Program, find
 from bench.report import asJSON, table
+from bench.store import runStore
 from bench.system import NotStarted, place, raiseFileLimit
+
+RUNS = {"idle-memory": runIdle, "store": runStore}
+"""What runs the cases in which nobody is asked again and again."""
 
 
 def names(known: Sequence[str], text: str) -> list[str]:
@@ -135,7 +139,7 @@ def measure(options: argparse.Namespace) -> int:
         bench = Bench(origin, certificate, placement, wrk, options.rounds, options.seconds)
         for name in options.case:
             case = CASES[name]
-            run = runIdle if name == "idle-memory" else runLoad
+            run = RUNS.get(case.mode if case.mode == "store" else name, runLoad)
             outcomes = run(bench, case, programs)
             failed = failed or any(outcome.failure for outcome in outcomes.values())
             results[name] = asJSON(case, outcomes)

@@ -38,6 +38,8 @@ FIGURES = {
     "pss": Figure("PSS B/connection", 0),
     "rss": Figure("RSS B/connection", 0),
     "base": Figure("RSS MB at first", 1, 1e6),
+    "key": Figure("PSS B/key", 0),
+    "pause": Figure("longest ms", 1),
 }
 
 
@@ -73,10 +75,12 @@ class Case:
     @ivar path: what is asked for.
     @ivar length: of the answer's body, in bytes.
     @ivar mode: C{http}, C{tcp}, C{https} for HTTP behind TLS that the program ends, what
-        rules are asked for: C{rules} and C{networks}; or C{thousand} servers.
+        rules are asked for: C{rules} and C{networks}; C{thousand} servers; persistence
+        by C{cookie} and by C{source}; C{store} for what no program but a store does.
     @ivar closes: every request has a client connection of its own.
     @ivar handshakes: and each of them begins with a full handshake, which wrk does not do.
     @ivar connections: of clients at once.
+    @ivar headers: further lines of every request.
     @ivar columns: names in L{FIGURES}, in the order of the table.
     """
 
@@ -92,6 +96,7 @@ class Case:
     unit: str = "request"
     units: int = 1
     connections: int = 32
+    headers: tuple[str, ...] = ()
     columns: tuple[str, ...] = (
         "cpu", "user", "system", "rate", "bytes", "p99", "busy", "opened",
     )  # fmt: skip
@@ -99,6 +104,9 @@ class Case:
 
 #: Idle connections that are open at the two times memory is read.
 FEW, MANY = 1000, 3000
+
+#: What a store of persistence is filled with.
+KEYS = 1_000_000
 
 CASES = {
     case.name: case
@@ -193,6 +201,41 @@ CASES = {
             "thousand",
             "cpu",
             (Goal(1.1, "plain"),),
+        ),
+        Case(
+            "http-cookie",
+            "kept connections, 96-byte answers, clients that show the cookie they were given;"
+            " plain has no persistence",
+            "cookie",
+            "cpu",
+            (Goal(1.1, "plain"),),
+            headers=("Cookie: theme=dark; SRVID=a; lang=en",),
+        ),
+        Case(
+            "http-source",
+            "kept connections, 96-byte answers, clients known by their address; plain has no"
+            " persistence",
+            "source",
+            "cpu",
+            (Goal(1.1, "plain"),),
+        ),
+        Case(
+            "store-memory",
+            f"memory of {KEYS:,} keys in the memory store of persistence",
+            "store",
+            "key",
+            (Goal(250 * 1024 * 1024 / KEYS),),
+            unit="key",
+            columns=("key", "pause"),
+        ),
+        Case(
+            "store-pause",
+            f"the longest that one operation takes while {KEYS:,} keys come and are asked for",
+            "store",
+            "pause",
+            (Goal(20.0),),
+            unit="key",
+            columns=("pause", "key"),
         ),
         Case(
             "idle-memory",

@@ -223,7 +223,7 @@ class Drive:
                 self._running.url + case.path,
                 connections=case.connections,
                 seconds=seconds,
-                headers=["Connection: close"] if case.closes else [],
+                headers=[*case.headers, *(["Connection: close"] if case.closes else [])],
                 cpus=bench.placement.load,
                 environment=bench.certificate.clients,
             )

@@ -93,7 +93,9 @@ LBTWIST = Program(
     ("--version",),
     # The tree the bench is in, whatever else is installed.
     environment={"PYTHONPATH": str(ROOT)},
-    modes=frozenset({"http", "https", "tcp", "rules", "networks", "thousand"}),
+    modes=frozenset(
+        {"http", "https", "tcp", "rules", "networks", "thousand", "cookie", "source"}
+    ),
     plugin="twisted.plugins.lbtwist_plugin",
 )
 
@@ -101,15 +103,19 @@ PROGRAMS = {
     program.name: program
     for program in (
         LBTWIST,
-        # The same with fewer rules or servers: what they cost is told by comparing the two.
-        attr.evolve(LBTWIST, name="plain", modes=frozenset({"rules", "networks", "thousand"})),
+        # The same with fewer rules or servers, or without persistence: what these cost is
+        # told by comparing the two.
+        attr.evolve(
+            LBTWIST, name="plain",
+            modes=frozenset({"rules", "networks", "thousand", "cookie", "source"}),
+        ),
         Program(
             "haproxy",
             "haproxy",
             ("-db", "-f", "{config}"),
             "cfg",
             ("-v",),
-            frozenset({"http", "https", "tcp", "rules"}),
+            frozenset({"http", "https", "tcp", "rules", "cookie", "source"}),
             logsToStdout=True,
         ),
         Program(
