@@ -5,6 +5,7 @@ comes by; their Redis is killed and comes back while requests go on.
 
 import random
 import threading
+from contextlib import ExitStack
 
 import pytest
 from loopback.running import until
@@ -22,7 +23,7 @@ HOST = "Host: shop.example.org"
 @pytest.fixture
 def site(tmp_path):
     """Two balancers with the recipe, their servers, and their Redis."""
-    with Stored() as stored, Mirror("one") as one, Mirror("two") as two:
+    with Stored() as stored, Mirror("one") as one, Mirror("two") as two, ExitStack() as stack:
         site = Site(stored, (one, two))
         for name in ("first", "second"):
             port = freePort()
@@ -34,11 +35,8 @@ def site(tmp_path):
             }  # fmt: skip
             balancer = started("redis-shared.ini", tmp_path / name, replaced)
             balancer.port = port
-            site.balancers.append(balancer)
-            balancer.__enter__()
+            site.balancers.append(stack.enter_context(balancer))
         yield site
-        for balancer in site.balancers:
-            balancer.__exit__(None, None, None)
 
 
 class Site:
