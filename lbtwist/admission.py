@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lbtwist.exchange import Cause, Connection
+from lbtwist.exchange import Cause, Connection, Exchange
 from lbtwist.pool import Pool
 from lbtwist.rules.decisions import Allow, Refuse, UsePool
 from lbtwist.rules.rulebook import Rule, Rulebook, called
@@ -58,6 +58,11 @@ class Admission:
     def number(self) -> int:
         """Of the connection."""
         return self._connection.number
+
+    @property
+    def exchange(self) -> Exchange:
+        """That of the connection as a whole."""
+        return self._exchange
 
     def makeConnection(self, transport: Any) -> None:
         self._transport = transport

@@ -9,6 +9,7 @@ L{lbtwist.draining}. How it is told to somebody far away is L{lbtwist.notices}'.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,25 @@ from lbtwist.server import Server
 
 if TYPE_CHECKING:
     from lbtwist.pool import Pool
+
+
+MOST_REMEMBERED = 500
+"""So many of the last events are remembered."""
+
+
+@implementer(IHealthObserver)
+class Recently:
+    """
+    Remembers what has happened for a while, for whoever asks.
+
+    @ivar events: the newest last.
+    """
+
+    def __init__(self) -> None:
+        self.events: deque[HealthEvent] = deque(maxlen=MOST_REMEMBERED)
+
+    def healthChanged(self, event: HealthEvent) -> None:
+        self.events.append(event)
 
 
 @implementer(IHealthObserver)

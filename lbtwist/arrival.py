@@ -159,13 +159,14 @@ class Arrival(Timed):
 
     __slots__ = (
         "_alert", "_awaited", "_cause", "_early", "_entrance", "_hello", "_inbound",
-        "_secured", "_transport", "acceptedAt", "header", "local", "number", "peer",
+        "_secured", "_shakesSince", "_transport", "acceptedAt", "header", "local", "number", "peer",
     )  # fmt: skip
 
     peer: tuple[str, int]
     local: tuple[str, int]
     number: int
     acceptedAt: float
+    _shakesSince: float
 
     def __init__(self, entrance: Entrance, transport: Accepted) -> None:
         super().__init__()
@@ -282,6 +283,7 @@ class Arrival(Timed):
         hello = self._hello
         assert hello is not None
         plain = self._transport
+        self._shakesSince = self._inbound.seconds()
         try:
             context = entrance.tls.context(hello, entrance.bind.alpn)
         except HandshakeRefused as refused:
@@ -300,6 +302,7 @@ class Arrival(Timed):
         inbound = self._inbound
         info = self._entrance.tls.guarding(describe(transport.tls, hello))
         inbound.traffic.handshakes += 1
+        inbound.traffic.shaken.observe(inbound.seconds() - self._shakesSince)
         inbound.process.handshakes.ended(self)
         self._enter(transport, info, transport.startTLSProtocol)
 

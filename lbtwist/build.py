@@ -16,7 +16,9 @@ import attr
 from zope.interface.interface import InterfaceClass
 
 from lbtwist.accesslog import AccessLog
-from lbtwist.announcing import Announcer, Audience
+from lbtwist.admin.commands import commandsFor
+from lbtwist.admin.socket import AdminSocket
+from lbtwist.announcing import Announcer, Audience, Recently
 from lbtwist.asking import rulebookOf
 from lbtwist.balance.keys import templateKey
 from lbtwist.checks.combined import Combined, Group, Single
@@ -108,6 +110,7 @@ class _Building:
         self._newId = requestIds()
         self._logs = Logs(reactor)
         self._audience = Audience(lambda part: self._part(IHealthObserver, part, ""))
+        self._recently = Recently()
         self._demos: dict[Server, DemoServer] = {}
         self._pools: dict[str, Pool] = {}
         self._stores: dict[str, Any] = {}
@@ -155,11 +158,19 @@ class _Building:
             for template in pool.templates:
                 source = self._part(IServerSource, template.source, name)
                 memberships.watch(running, template, source)
-        return LoadBalancer(
+        balancer = LoadBalancer(
             config, self._reactor, self._deadlines, self._process, frontends, self._pools,
             self._monitor, self._ejecting, self._names, memberships, self._demos, self._logs,
             self._files, self._audience, self._starting,
         )  # fmt: skip
+        balancer.recently = self._recently
+        balancer.wallclock = self._wallclock
+        balancer.stores = self._stores
+        commands = commandsFor(balancer)
+        balancer.doors = tuple(
+            AdminSocket(one, commands, self._reactor) for one in config.settings.admin
+        )
+        return balancer
 
     def _moved(self, server: Server) -> None:
         """A server has another address."""
@@ -226,10 +237,12 @@ class _Building:
 
     def _chain(self, config: PoolConfig, scope: Scope) -> Chain:
         store = self._store(config)
-        return Chain(
+        chain = Chain(
             [self._part(IPersistence, kind, config.name, scope, store) for kind in config.persist],
             [kind.name for kind in config.persist],
         )
+        chain.store = store
+        return chain
 
     def _store(self, config: PoolConfig) -> Any:
         part = config.persist_store
@@ -245,6 +258,7 @@ class _Building:
         told: list[tuple[Any, Iterable[str]]] = [(self._audience.observer(log), EVENTS)]
         for one in config.notify:
             told.append((self._audience.observer(one.observer), one.options.events or EVENTS))
+        told.append((self._recently, EVENTS))
         return Announcer(told, self._wallclock)
 
     def _inbound(self, config: FrontendConfig) -> Inbound:

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.python import usage
 
-from lbtwist import __version__
+from lbtwist import __version__, operating
 from lbtwist.build import build
 from lbtwist.config.load import load
 from lbtwist.doctor import asJSON, diagnose
@@ -116,6 +116,7 @@ class Options(usage.Options):
         ["check", None, CheckOptions, "Check a configuration file."],
         ["doctor", None, DoctorOptions, "Check the machine for a configuration."],
         ["explain", None, ExplainOptions, "Say where a request goes, and why."],
+        *operating.SUBCOMMANDS,
     ]
 
     def opt_version(self) -> None:
@@ -129,7 +130,8 @@ class Options(usage.Options):
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     @return: the exit code: 0 for good, 1 for an invalid configuration or something
-        that is missing, 2 for a command line that makes no sense.
+        that is missing, 2 for a command line that makes no sense; others are said by
+        L{lbtwist.operating}.
     """
     options = Options()
     try:
@@ -141,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _doctor(options.subOptions["config"], bool(options.subOptions["json"]))
     if options.subCommand == "explain":
         return _explain(options.subOptions)
+    if options.subCommand in operating.COMMANDS:
+        return operating.run(options.subCommand, options.subOptions)
     if options.subCommand != "check":
         print(options)
         return 2

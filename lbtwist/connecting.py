@@ -52,7 +52,7 @@ class Waiting(Protocol):
 class Connecting(Timed):
     """A connection that is being made for somebody, or that will be tried again."""
 
-    __slots__ = ("_attempt", "_pool", "_server", "_waiting")
+    __slots__ = ("_attempt", "_began", "_pool", "_server", "_waiting")
 
     def __init__(self, pool: Pool, waiting: Waiting, server: Server) -> None:
         super().__init__()
@@ -60,10 +60,12 @@ class Connecting(Timed):
         self._waiting = waiting
         self._server = server
         self._attempt: Attempt | None = None
+        self._began = 0.0
 
     def start(self) -> None:
         pool = self._pool
         server = self._server
+        self._began = pool.seconds()
         try:
             attempt = Attempt(
                 server, self._waiting.newConnection(server), pool.reactor, pool.deadlines,
@@ -74,7 +76,7 @@ class Connecting(Timed):
             self._failed(failed)
             return
         self._attempt = attempt
-        attempt.start(pool.config.timeout_connect, pool.seconds())
+        attempt.start(pool.config.timeout_connect, self._began)
 
     expired = start
 
@@ -100,7 +102,9 @@ class Connecting(Timed):
         if pool.persistence is not None:
             pool.persistence.connected(exchange)
         server = self._server
-        server.traffic.connects += 1
+        traffic = server.traffic
+        traffic.connects += 1
+        traffic.timesBy(exchange.frontend).connected.observe(exchange.connectedAt - self._began)
         if server.watch is not None:
             server.watch.connected(exchange)
         waiting.serverReady(protocol)

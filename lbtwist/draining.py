@@ -50,6 +50,14 @@ class Left:
         return not self.sessions and self.bound <= 0
 
 
+def leftIn(pool: Pool, server: Server) -> Left:
+    """@return: what a server still has, were it drained."""
+    bound = 0
+    if pool.persistence is not None and server.recallable:
+        bound = pool.persistence.bound(server)
+    return Left(max(server.active, len(server.sessions)), bound)
+
+
 @attr.define(eq=False)
 class _Waiting:
     """
@@ -104,12 +112,7 @@ class Drain:
     @property
     def left(self) -> Left:
         """What it still has."""
-        server = self.server
-        persistence = self.pool.persistence
-        bound = 0
-        if persistence is not None and server.recallable:
-            bound = persistence.bound(server)
-        return Left(max(server.active, len(server.sessions)), bound)
+        return leftIn(self.pool, self.server)
 
     def whenIdle(self, deadline: float = 0.0, quiet: float = 0.0) -> Deferred[Left]:
         """

@@ -74,6 +74,7 @@ class Inbound:
     The running side of one frontend: its listeners and its connections.
 
     @ivar active: client connections now.
+    @ivar maxconn: the most of them; 0 is no limit.
     @ivar connections: their protocols; each has C{drain} and C{abortSession}.
     @ivar leaving: by the numbers of connections what counts them, and by which key.
     @ivar rules: what is asked of its connections and exchanges.
@@ -104,6 +105,7 @@ class Inbound:
         """
         self.config = config
         self.name = config.name
+        self.maxconn = config.maxconn
         self.process = process
         self.traffic = FrontendTraffic()
         self.active = 0
@@ -137,6 +139,18 @@ class Inbound:
     def __repr__(self) -> str:
         return f"<Inbound {self.name} {self.active} active>"
 
+    @property
+    def full(self) -> bool:
+        """Whether it is at its own limit."""
+        return 0 < self.maxconn <= self.active
+
+    def limitChanged(self) -> None:
+        """Its limit, or that of the process, is another one now."""
+        if self.full or self.process.full:
+            self._limit()
+        else:
+            self._unlimit()
+
     def accepted(self, transport: Accepted) -> None:
         """A client is there."""
         process = self.process
@@ -157,7 +171,7 @@ class Inbound:
         self.active += 1
         self.connections.add(protocol)
         transport.startProtocol(protocol)
-        if 0 < self.config.maxconn <= self.active or process.full:
+        if self.full or process.full:
             self._limit()
 
     def arrived(self, arrival: Arrival, transport: Accepted) -> None:
@@ -176,7 +190,7 @@ class Inbound:
         arrival.peer = pair(skt.family, transport.client)
         arrival.number = process.accepted
         arrival.acceptedAt = self.seconds()
-        if 0 < self.config.maxconn <= self.active or process.full:
+        if self.full or process.full:
             self._limit()
 
     def _connection(self, arrival: Arrival, tls: TLSInfo | None, readyAt: float) -> Connection:
@@ -270,9 +284,7 @@ class Inbound:
                 listener.pauseAccepting()
 
     def _unlimit(self) -> None:
-        if self._paused and not (
-            0 < self.config.maxconn <= self.active or self.process.full
-        ):
+        if self._paused and not (self.full or self.process.full):
             self._paused = False
             for listener in self.listeners:
                 listener.resumeAccepting()

@@ -233,6 +233,11 @@ class Logs:
             self._writers[key] = Writer(self._reactor, key)
         return self._writers[key]
 
+    @property
+    def dropped(self) -> int:
+        """Lines that were lost so far, of all of them."""
+        return sum(writer.dropped for writer in self._writers.values())
+
     def open(self) -> None:
         """
         Open every target that is not open.

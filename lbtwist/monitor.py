@@ -48,6 +48,7 @@ class _Watched:
     @ivar timer: until the next check, or until the one that runs takes too long:
         there is never more than one of the two.
     @ivar admin: what the check has done last: nothing else is its own to take back.
+    @ivar paused: an administrator wants no checks for a while.
     """
 
     pool: Pool
@@ -59,6 +60,7 @@ class _Watched:
     queued: bool = False
     timer: Any = None
     admin: str = Admin.READY
+    paused: bool = False
 
     @property
     def interval(self) -> float:
@@ -70,7 +72,7 @@ class _Watched:
     @property
     def resting(self) -> bool:
         """In maintenance, and not by what its check says, which has to be asked again."""
-        return self.server.health.admin == Admin.MAINT != self.admin
+        return self.paused or self.server.health.admin == Admin.MAINT != self.admin
 
     @property
     def timeout(self) -> float:
@@ -182,6 +184,42 @@ class Monitor:
         waits = timer is not None and watched.running is None
         if watched.timing.fast and waits and timer.getTime() - self._reactor.seconds() > fast:
             timer.reset(fast)
+
+    def isChecked(self, server: Server) -> bool | None:
+        """@return: whether checks of it run; L{None}: it has none."""
+        watched = self._watched.get(server)
+        return None if watched is None else not watched.paused
+
+    def setChecking(self, server: Server, checking: bool) -> bool:
+        """
+        Stop the checks of a server for a while, or let them go on; how it is stays.
+
+        @return: whether it has any.
+        """
+        watched = self._watched.get(server)
+        if watched is None:
+            return False
+        if watched.paused is checking:
+            watched.paused = not checking
+            if self._started:
+                self._rest(watched)
+                self._schedule(watched, 0.0)
+                self._serve()
+        return True
+
+    def decide(self, pool: Pool, server: Server, up: bool, reason: str) -> None:
+        """
+        Have a server be up, or down, whatever was found; what is found next may change it.
+
+        @param reason: for people.
+        """
+        health = server.health
+        health.count = 0
+        if health.up is not up:
+            health.up = up
+            status = health.results[-1].status if health.results else "UNK"
+            result = Result(up, status, reason, at=self._clock())
+            self._changed(pool, server, Transition(up, result))
 
     def start(self) -> None:
         """Begin: the first checks are spread over the interval, the first comes now."""
@@ -394,7 +432,7 @@ class Monitor:
             its.announcer.tell(its, one, what, before, why, result, left[its])
         self._notice(left)
         for its, one, _ in [] if up else changed:
-            self._letGo(its, one)
+            self.letGo(its, one)
 
     def _notice(self, pools: Iterable[Pool]) -> None:
         for pool in pools:
@@ -403,8 +441,11 @@ class Monitor:
             except Exception:
                 self._log.failure("{pool!r} met an error when a server changed", pool=pool)
 
-    def _letGo(self, pool: Pool, server: Server) -> None:
-        """A server is down: its connections end, as far as its pool wants that."""
+    def letGo(self, pool: Pool, server: Server) -> None:
+        """
+        A server is down, or taken out of service: its connections end, as far as its pool
+        wants that.
+        """
         pool.reuse.drop(server)
         if pool.config.on_marked_down != "shutdown-sessions":
             return

@@ -111,13 +111,19 @@ class Pool(Offering):
         """How many exchanges wait for a slot."""
         return len(self._queue)
 
+    def queuedFor(self, server: Server) -> int:
+        """@return: how many of them wait for this server and take no other."""
+        return self._queue.waiting(server)
+
     def setServers(self, servers: Iterable[Server]) -> None:
         """
         Have these servers from now on.
 
         @param servers: those that are not among them have nothing to do any more.
         """
-        self.servers = tuple(servers)
+        before, self.servers = self.servers, tuple(servers)
+        for one in set(before).difference(self.servers):
+            self.traffic.absorb(one.traffic)
         self.serversChanged()
 
     def serversChanged(self) -> None:
@@ -199,6 +205,9 @@ class Pool(Offering):
         exchange = waiting.exchange
         exchange.retries += 1
         failed = exchange.server
+        if failed is not None:
+            failed.traffic.retries += 1
+            failed.traffic.redispatched += server is not failed
         if server is failed:
             # Not at once, or one that fails quickly would be asked without end.
             exchange.stage = Stage.CONNECT
@@ -284,14 +293,20 @@ class Pool(Offering):
 
     def _pickAgain(self, place: Place) -> None:
         """Let a place take any server, at once or after the rest of its time."""
-        expires = place.expires
+        expires, since = place.expires, place.since
         waiting = place.waiting
+        place.since = None
         place.leave()
         waiting.place = None
         self._pick(waiting)
         again = waiting.place
-        if expires and isinstance(again, Place):
-            now = self.seconds()
+        now = self.seconds()
+        if not isinstance(again, Place):
+            held = waiting.exchange.server if waiting.exchange.holding else None
+            self._waited(waiting.exchange, since, now, held)
+            return
+        again.since = since
+        if expires:
             self.deadlines.arm(again, max(expires - now, GRAIN), now)
 
     def _recalled(self, waiting: Waiting, server: Server | None) -> None:
@@ -449,8 +464,17 @@ class Pool(Offering):
         """A place in the queue is given up."""
         self.deadlines.forget(place)
         self._queue.leave(place)
+        self._waited(place.waiting.exchange, place.since, self.seconds())
         if self._limits is not None:
             self._loaded(self._limits)
+
+    def _waited(
+        self, exchange: Exchange, since: float | None, now: float, server: Server | None = None
+    ) -> None:
+        """@param server: for which somebody has left the queue; L{None}: for none."""
+        if since is not None:
+            traffic = self.traffic if server is None else server.traffic
+            traffic.timesBy(exchange.frontend).queued.observe(now - since)
 
     def _countedToo(self, server: Server) -> None:
         """As the balancer is told of a server; a pool with limits of its own counts it, too."""
@@ -506,6 +530,7 @@ class Pool(Offering):
         waiting = place.waiting
         self.deadlines.forget(place)
         queue.serve(place)
+        self._waited(waiting.exchange, place.since, self.seconds(), server)
         waiting.place = None
         if place.bound is None:
             self._take(server, waiting)

@@ -51,15 +51,18 @@ class Place(Timed):
     @ivar bound: the server it waits for, and takes no other; L{None}: any will do.
     @ivar order: among those of its tenant.
     @ivar line: where it waits; L{None} if it does not any more.
+    @ivar since: when it came, by the clock; L{None} if it waits on at another place.
     """
 
-    __slots__ = ("_pool", "bound", "line", "order", "waiting")
+    __slots__ = ("_pool", "bound", "line", "order", "since", "waiting")
 
     def __init__(
-        self, pool: Pool, waiting: Waiting, bound: Server | None, order: Order, line: _Line
+        self, pool: Pool, waiting: Waiting, bound: Server | None, order: Order, line: _Line,
+        since: float,
     ) -> None:
         super().__init__()
         self._pool = pool
+        self.since: float | None = since
         self.waiting = waiting
         self.bound = bound
         self.order = order
@@ -270,7 +273,8 @@ class Queue:
             # Who has not been here has saved nothing up.
             tenant.tag = self._now
         line = group.line(tenant, self._number)
-        place = Place(pool, waiting, bound, (level, pool.seconds() + offset, self._number), line)
+        now = pool.seconds()
+        place = Place(pool, waiting, bound, (level, now + offset, self._number), line, now)
         line.join(place)
         group.count += 1
         tenant.count += 1

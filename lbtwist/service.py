@@ -8,18 +8,20 @@ gives its privileges up; nothing is accepted before C{startService}.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from lbtwist.announcing import Audience
+from lbtwist.administering import Administration
+from lbtwist.announcing import Audience, Recently
 from lbtwist.config.model import Config
 from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
@@ -32,6 +34,7 @@ from lbtwist.explaining.watched import Watchers
 from lbtwist.inbound import Inbound, Process, listenerFor
 from lbtwist.interfaces import ILoadBalancer
 from lbtwist.logwriter import Logs
+from lbtwist.looking import Looking
 from lbtwist.membership import Memberships
 from lbtwist.monitor import Monitor
 from lbtwist.names import Names
@@ -43,11 +46,29 @@ from lbtwist.server import Server
 from lbtwist.tlsfiles import TLSFiles
 
 
+class Door(Protocol):
+    """Where administrators come in."""
+
+    def open(self) -> None:
+        """
+        Open its sockets.
+
+        @raise StartError: if one cannot be opened.
+        """
+
+    def start(self) -> None:
+        """Begin to accept."""
+
+    def close(self) -> None:
+        """Accept nothing more, and end what runs."""
+
+
 class Frontend:
     """
     One frontend: where it listens, and the running side of it.
 
     @ivar inbound: its connections and counters.
+    @ivar paused: an administrator wants no new connections for a while.
     """
 
     def __init__(
@@ -60,6 +81,7 @@ class Frontend:
         self._profiles = profiles
         self.config = inbound.config
         self.name = inbound.name
+        self.paused = False
         self._reactor = reactor
         self._paths: list[str] = []
 
@@ -94,6 +116,28 @@ class Frontend:
         for listener in self.inbound.listeners:
             listener.startListening()
 
+    def pause(self) -> None:
+        """Refuse new connections; those there are go on."""
+        self.paused = True
+        for listener in self.inbound.listeners:
+            listener.shut()
+
+    def resume(self) -> None:
+        """
+        Accept again.
+
+        @raise OSError: if an address was taken meanwhile; the others accept.
+        """
+        failed: OSError | None = None
+        for bind, listener in zip(self.config.bind, self.inbound.listeners, strict=True):
+            try:
+                listener.open(bind.backlog)
+            except OSError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+        self.paused = False
+
     def close(self) -> None:
         """Accept nothing more."""
         self.inbound.stopListening()
@@ -111,6 +155,15 @@ class LoadBalancer(Service):
     @ivar config: what it runs.
     @ivar frontends: by name.
     @ivar pools: by name.
+    @ivar reactor: it runs by this one.
+    @ivar administration: changes servers.
+    @ivar recently: what has happened to them.
+    @ivar wallclock: seconds since the epoch.
+    @ivar stores: the C{[store]} sections by name, each an L{lbtwist.interfaces.ISharedStore}.
+    @ivar startedAt: when it was started, by the clock.
+    @ivar looking: looks at all of it once a second, while somebody can ask.
+    @ivar doors: where administrators come in: each is opened with the frontends, started when
+        they accept, and closed last.
     """
 
     _log = Logger()
@@ -139,7 +192,7 @@ class LoadBalancer(Service):
         self.pools = dict(pools)
         self.process = process
         self.deadlines = deadlines
-        self._reactor = reactor
+        self.reactor = reactor
         self._monitor = monitor
         self._ejecting = ejecting
         self._names = names
@@ -149,9 +202,18 @@ class LoadBalancer(Service):
         self._files = files
         self._audience = audience
         self._stores = tuple(stores)
+        self.looking = Looking(
+            reactor, deadlines.seconds, self.frontends, self.pools, process
+        )
+        self.doors: tuple[Door, ...] = ()
         # What the first client should not be without.
         self._awaited: list[Deferred[Any]] = []
         self._drains = Drains(monitor.administered)
+        self.administration = Administration(monitor, self._drains, names)
+        self.recently = Recently()
+        self.wallclock: Callable[[], float] = time.time
+        self.stores: Mapping[str, Any] = {}
+        self.startedAt = deadlines.seconds()
         self._watchers = Watchers(reactor)
         self._opened = False
         self._draining: list[tuple[Deferred[None], Any]] = []
@@ -166,6 +228,11 @@ class LoadBalancer(Service):
     def notAfter(self) -> dict[str, datetime]:
         """When the certificates that we show, to clients and to servers, expire, by file."""
         return self._files.notAfter
+
+    @property
+    def droppedLines(self) -> int:
+        """Lines of access logs that were lost so far."""
+        return self._logs.dropped
 
     def explainNext(
         self,
@@ -205,10 +272,12 @@ class LoadBalancer(Service):
                 for member in running.servers:
                     if member.origin is not None:
                         member.origin.verify()
+            for door in self.doors:
+                door.open()
             self._memberships.verify()
             self._logs.open()
             for server, demo in self._demos.items():
-                server.endpoint = demo.start(self._reactor)
+                server.endpoint = demo.start(self.reactor)
             for store in self._stores:
                 ready = store.start()
                 if ready is not None:
@@ -216,6 +285,8 @@ class LoadBalancer(Service):
         except StartError:
             for frontend in opened:
                 frontend.close()
+            for door in self.doors:
+                door.close()
             self._files.close()
             self._logs.close()
             for demo in self._demos.values():
@@ -228,6 +299,7 @@ class LoadBalancer(Service):
     def startService(self) -> None:
         self._open()
         super().startService()
+        self.startedAt = self.deadlines.seconds()
         for pool in self.pools.values():
             pool.serversChanged()
         self._names.start()
@@ -235,6 +307,10 @@ class LoadBalancer(Service):
         self._files.start()
         self._monitor.start()
         self._ejecting.start()
+        if self.doors:
+            self.looking.start()
+        for door in self.doors:
+            door.start()
         awaited, self._awaited = self._awaited, []
         DeferredList(awaited).addCallback(lambda _: self._accept())
 
@@ -263,7 +339,7 @@ class LoadBalancer(Service):
         @return: fires when nothing runs any more.
         """
         done: Deferred[None] = Deferred()
-        self._draining.append((done, self._reactor.callLater(grace, self.abort)))
+        self._draining.append((done, self.reactor.callLater(grace, self.abort)))
         for frontend in self.frontends.values():
             frontend.close()
             frontend.inbound.idle = self._perhapsDrained
@@ -303,6 +379,9 @@ class LoadBalancer(Service):
         return stopped
 
     def _end(self) -> Deferred[None]:
+        for door in self.doors:
+            door.close()
+        self.looking.stop()
         self._monitor.stop()
         self._drains.stop()
         self._ejecting.stop()

@@ -15,6 +15,7 @@ import pytest
 from lbtwist.config.fill import optionFields
 from lbtwist.config.load import HTTP_ONLY, load, loadText
 from lbtwist.config.model import (
+    AdminOptions,
     BindOptions,
     CheckOptions,
     FrontendConfig,
@@ -52,7 +53,7 @@ PAGE = (ROOT / "docs" / "configuration.md").read_text()
 HEADING = re.compile(r"^(#{2,4}) `?([^`\n]+)`?\n", re.M)
 
 SECTIONS = {
-    "[global]": (GlobalConfig, {}),
+    "[global]": (GlobalConfig, {"admin = ADDRESS [OPTION ...]": AdminOptions}),
     "[frontend NAME]": (
         FrontendConfig,
         {

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # knows that there is a reactor.
 LAYERS = (
     ("", "errors", "options", "sansio", "sansio.*"),
-    ("health", "budget", "stats", "server", "passive", "events", "exchange", "interfaces"),
+    ("health", "budget", "histogram", "stats", "server", "passive", "events", "exchange",
+     "interfaces"),
     ("rules.decisions", "rules.values", "rules.reading", "rules.tables", "rules.patterns",
      "rules.compiling", "rules.checking", "rules.functions", "rules.operators",
      "rules.expression", "rules.template", "rules.tracing", "rules.rulebook", "rules.*", "rules",
@@ -33,8 +34,8 @@ LAYERS = (
     ("persistence.bond", "persistence.chain", "persistence.tokens", "persistence.*",
      "persistence", "stores.memory", "stores.*", "stores"),
     ("retries", "connecting", "queueing", "limiting", "offering", "pool"),
-    ("warming", "draining", "monitor", "ejecting", "members", "membership", "tunnel",
-     "inspecting", "session", "watching"),
+    ("warming", "draining", "monitor", "administering", "ejecting", "members", "membership",
+     "tunnel", "inspecting", "session", "watching"),
     ("http", "http.pages", "http.flow", "http.back"),
     ("http.unread", "http.hedging", "http.retrying", "http.ending", "http.relay",
      "http.deciding", "http.terminating"),
@@ -43,9 +44,10 @@ LAYERS = (
     ("arrival", "admission", "inbound"),
     ("explaining.asked", "explaining.explanation", "explaining.found", "explaining.entrance",
      "explaining.rehearsed", "explaining.*", "explaining"),
-    ("tlsfiles", "joining", "service", "admin", "admin.*"),
+    ("tlsfiles", "joining", "looking", "service", "admin.columns", "admin.rows", "admin.verbs",
+     "admin.*", "admin"),
     ("build", "workers", "endpoint"),
-    ("doctor.*", "doctor", "tap", "command", "__main__", "testing.*", "testing"),
+    ("doctor.*", "doctor", "tap", "operating", "command", "__main__", "testing.*", "testing"),
 )
 ENTRIES = [entry for layer in LAYERS for entry in layer]
 FIRST_WITH_A_REACTOR = ENTRIES.index("net")

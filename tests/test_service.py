@@ -94,12 +94,12 @@ def test_opensBeforeItAccepts(make, tmp_path):
     balancer.privilegedStartService()
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(path)
-        balancer._reactor.turn()
+        balancer.reactor.turn()
         assert balancer.process.accepted == 0
         balancer.startService()
-        balancer._reactor.turn()
+        balancer.reactor.turn()
         assert balancer.process.accepted == 1
-    balancer._reactor.turn()
+    balancer.reactor.turn()
 
 
 def test_startsWithoutPrivileges(make, tmp_path):
@@ -108,7 +108,7 @@ def test_startsWithoutPrivileges(make, tmp_path):
     balancer.startService()
     assert balancer.running
     assert not refuses(f"{tmp_path}/one")
-    balancer._reactor.turn()
+    balancer.reactor.turn()
 
 
 def test_addresses(make, tmp_path):
@@ -174,7 +174,7 @@ def test_triedAgain(make, tmp_path):
     os.mkdir(tmp_path / "later")
     balancer.startService()
     assert not refuses(f"{tmp_path}/later/two")
-    balancer._reactor.turn()
+    balancer.reactor.turn()
 
 
 # drain and stop
@@ -187,7 +187,7 @@ def test_nothingRuns(make, tmp_path):
     balancer.drain(30).addCallback(done.append)
     assert done == [None]
     assert os.listdir(tmp_path) == []
-    assert balancer._reactor.getDelayedCalls() == []
+    assert balancer.reactor.getDelayedCalls() == []
 
 
 def test_acceptsNothingMore():

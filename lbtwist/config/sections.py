@@ -11,6 +11,7 @@ from typing import Any
 
 import attr
 
+from lbtwist.config.admin import readAdmin
 from lbtwist.config.checking import readCheck
 from lbtwist.config.fill import Scope, optionFields, readField
 from lbtwist.config.ini import Option
@@ -70,7 +71,7 @@ LISTED = {SERVER, SERVERS, NAME}
 _RULES: dict[str, Reader] = {name: partial(readRules, stage) for name, stage in STAGES.items()}
 _POOL_RULES: dict[str, Reader] = {name: _RULES[name] for name in POOL_STAGES}
 _SPECIAL: dict[type[Any], dict[str, Reader]] = {
-    GlobalConfig: {"log": readLog, "notify": readNotify},
+    GlobalConfig: {"admin": readAdmin, "log": readLog, "notify": readNotify},
     FrontendConfig: {
         "bind": readBind, "pool": readName, "log": readLog, "log-format": readLogFormat,
         "rules": readNames, **_RULES,

@@ -42,7 +42,11 @@ UNIX_PATH_LIMIT = 107
 """The longest path of a UNIX socket in bytes (C{sun_path} of Linux, unix(7))."""
 
 
-def _unix(path: str, where: Position) -> str:
+def unixPath(path: str, where: Position) -> str:
+    """
+    @return: the path of a UNIX socket, absolute.
+    @raise ValueError: if it can be none.
+    """
     found = relative(path, where) if path else ""
     if not found:
         raise ValueError("needs a path: unix:PATH")
@@ -83,7 +87,7 @@ def _addresses(text: str, where: Position) -> list[Bind]:
     """@raise ValueError: with what is wrong with the address of a C{bind}."""
     scheme, _, rest = text.partition(":")
     if scheme == "unix":
-        return [Bind("unix", path=_unix(rest, where), where=where)]
+        return [Bind("unix", path=unixPath(rest, where), where=where)]
     if scheme in ("fd", "systemd"):
         return [Bind(scheme, port=_number(rest, 0, 65535, "number"), where=where)]
     host, port = _hostAndPort(text)
@@ -156,7 +160,7 @@ def _server(text: str, where: Position) -> dict[str, Any]:
     """@raise ValueError: with what is wrong with the address of a server."""
     scheme, _, rest = text.partition(":")
     if scheme == "unix":
-        return {"kind": "unix", "path": _unix(rest, where)}
+        return {"kind": "unix", "path": unixPath(rest, where)}
     if scheme == "demo":
         return {"kind": "demo", "host": Name().parse(rest)}
     host, number = tcpAddress(text)

@@ -44,6 +44,11 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
         state = "busy" if self._relay is not None else "idle"
         return f"<HTTPFront {self.connection.client[0]} {state} {self.exchanges}>"
 
+    @property
+    def exchange(self) -> Exchange | None:
+        """What is under way."""
+        return None if self._relay is None else self._relay.exchange
+
     # the connection
 
     def makeConnection(self, transport: Any) -> None:

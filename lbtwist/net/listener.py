@@ -39,6 +39,7 @@ class Listener(abstract.FileDescriptor):
         self.fileno = skt.fileno  # type: ignore[method-assign]
         self._retry: Any = None
         self._paused = False
+        self._shut = False
 
     def __repr__(self) -> str:
         where = self.socket.getsockname() if self.connected else "closed"
@@ -57,7 +58,7 @@ class Listener(abstract.FileDescriptor):
         reactor = self.reactor
         batch = self._batch
         for done in range(batch):
-            if self._paused or not self.connected:
+            if self._paused or self._shut or not self.connected:
                 return
             try:
                 skt, client = accept()
@@ -88,7 +89,7 @@ class Listener(abstract.FileDescriptor):
 
     def _again(self) -> None:
         self._retry = None
-        if not self._paused:
+        if self.connected and not self._paused and not self._shut:
             self.startReading()
 
     def pauseAccepting(self) -> None:
@@ -101,8 +102,33 @@ class Listener(abstract.FileDescriptor):
         """Accept again."""
         if self._paused:
             self._paused = False
-            if self.connected and self._retry is None:
-                self.startReading()
+            if self._retry is None:
+                self._again()
+
+    def shut(self) -> None:
+        """
+        Let clients be refused, and keep the address. Those of a UNIX socket wait in the
+        kernel's queue: one that has been shut cannot be opened again.
+        """
+        if not self._shut and self.connected:
+            self._shut = True
+            self.stopReading()
+            if self.socket.family != socket.AF_UNIX:
+                # On a listening socket of Linux this ends the listening (tcp_disconnect).
+                self.socket.shutdown(socket.SHUT_RD)
+
+    def open(self, backlog: int) -> None:
+        """
+        Be as before L{shut}.
+
+        @raise OSError: if the address was taken meanwhile.
+        """
+        if self._shut:
+            if self.socket.family != socket.AF_UNIX:
+                self.socket.listen(backlog)
+            self._shut = False
+            if self._retry is None:
+                self._again()
 
     def stopListening(self) -> None:
         """Close; clients that were not accepted are reset by the kernel."""

@@ -50,7 +50,10 @@ class Splice:
     One direction between two transports.
 
     @ivar moved: called with the number of bytes that went to the sink.
+    @cvar count: how many there are now, each with a pipe.
     """
+
+    count = 0
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Splice:
         self._blocked = False
         self._active = True
         self._pipe = _spare.pop() if _spare else _newPipe()
+        Splice.count += 1
         source.doRead = self._fill  # type: ignore[method-assign]
 
     def _fill(self) -> Any:
@@ -167,6 +171,7 @@ class Splice:
         if not self._active:
             return
         self._active = False
+        Splice.count -= 1
         self._source.__dict__.pop("doRead", None)
         self._sink.__dict__.pop("doWrite", None)
         if self._held or len(_spare) >= MAX_SPARE:
@@ -174,6 +179,11 @@ class Splice:
                 os.close(fd)
         else:
             _spare.append(self._pipe)
+
+
+def pipes() -> tuple[int, int]:
+    """@return: how many pipes are in use, and how many are kept for the next."""
+    return Splice.count, len(_spare)
 
 
 def _newPipe() -> tuple[int, int]:

@@ -26,7 +26,10 @@ class Chain:
     @ivar inspecting: those that look at the first bytes of sessions.
     @ivar names: what each is called.
     @ivar responds: whether there is one that looks at responses.
+    @ivar store: the L{lbtwist.interfaces.IPersistenceStore} of its kinds, if there is one.
     @ivar respond: called when the head of a response has come, and rules have seen it.
+    @ivar hits: exchanges whose client came back to the server it had.
+    @ivar misses: those whose client had none, or had one that could not be had.
     @ivar redispatched: exchanges whose client was bound to a server that could not be had.
     """
 
@@ -36,8 +39,9 @@ class Chain:
         """
         self.kinds = tuple(kinds)
         self.names = tuple(names) or tuple(type(kind).__name__.lower() for kind in kinds)
+        self.store: Any = None
         self._several = len(self.kinds) > 1
-        self.redispatched = 0
+        self.hits = self.misses = self.redispatched = 0
         self.inspecting = tuple(kind for kind in kinds if IInspecting.providedBy(kind))
         self._claiming = tuple(kind for kind in kinds if IClaiming.providedBy(kind))
         self._responding: tuple[Any, ...] = tuple(
@@ -166,9 +170,11 @@ class Chain:
                     continue
             assert exchange.bond is not None
             exchange.bond.by = kind
+            self.hits += 1
             if self._several:
                 self._teach(exchange, name, kind)
             return server
+        self.misses += 1
         return None
 
     def _told(self, name: str | None, exchange: Exchange, kind: Any, kinds: Iterator[Any]) -> Any:
@@ -177,6 +183,7 @@ class Chain:
             return self._ask(exchange, kinds)
         assert exchange.bond is not None and name is not None
         exchange.bond.by = kind
+        self.hits += 1
         self._teach(exchange, name, kind)
         return server
 

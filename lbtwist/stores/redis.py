@@ -131,6 +131,11 @@ class SharedRedis:
     def __repr__(self) -> str:
         return f"<SharedRedis {self.link!r}>"
 
+    @property
+    def errors(self) -> int:
+        """What was not answered to anybody here."""
+        return self.link.errors
+
     def persistence(self, pool: str) -> RedisKeys:
         return RedisKeys(self.link, self._prefix + b":" + apart(pool), self._clock)
 

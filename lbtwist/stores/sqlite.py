@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -191,6 +191,10 @@ class SQLiteStore:
     @property
     def size(self) -> int:
         return self._memory.size
+
+    def entries(self) -> Iterator[tuple[bytes, str, float]]:
+        """@return: as L{MemoryStore.entries} has them."""
+        return self._memory.entries()
 
     def start(self) -> None:
         """@raise StartError: if it cannot be read, or somebody has it."""

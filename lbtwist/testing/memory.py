@@ -72,8 +72,9 @@ class Balancer:
     def __init__(self, config: str, *servers: str, registry: Registry | None = None) -> None:
         """
         @param config: the text of a configuration, where C{${a}} is the address
-            of the server C{a}, C{${bind}} one to listen on, and C{log = ${log}}
-            makes the access log readable in L{lines}.
+            of the server C{a}, C{${bind}} one to listen on, C{log = ${log}} makes
+            the access log readable in L{lines}, and C{admin = ${admin}} takes
+            commands.
         @param servers: their names.
         """
         self.pump = Pump()
@@ -87,6 +88,7 @@ class Balancer:
         addresses = {name: f"unix:{server.path}" for name, server in self._servers.items()}
         addresses["bind"] = f"unix:{self._directory}/bind"
         addresses["log"] = f"file:{self._directory}/log"
+        addresses["admin"] = f"unix:{self._directory}/admin"
         registry = registry or installed()
         loaded, _ = loadText(config, registry, environ=addresses)
         self.running = build(
@@ -151,8 +153,31 @@ class Balancer:
 
         @param suffix: what follows C{${bind}} there.
         """
+        return self._connects(f"bind{suffix}")
+
+    def administrator(self, suffix: str = "") -> Peer:
+        """
+        An administrator connects.
+
+        @param suffix: what follows C{${admin}} in the configuration.
+        """
+        return self._connects(f"admin{suffix}")
+
+    def asks(self, command: str) -> str:
+        """
+        An administrator gives one command, or several in one line.
+
+        @return: what is answered, without the empty line at its end.
+        """
+        peer = self.administrator()
+        peer.sends(f"{command}\n".encode())
+        text: bytes = peer.receives(rb"(.*)")[1]
+        peer.isEnded()
+        return text.decode().removesuffix("\n")
+
+    def _connects(self, name: str) -> Peer:
         skt = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        skt.connect(f"{self._directory}/bind{suffix}")
+        skt.connect(f"{self._directory}/{name}")
         peer = Peer(skt, self.pump)
         self._peers.append(peer)
         self.pump.turn()

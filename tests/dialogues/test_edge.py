@@ -128,6 +128,7 @@ def test_aRequest(files):
         server.sends(OK)
         client.receives(rb"HTTP/1.1 200 .*")
         assert (traffic(balancer).handshakes, traffic(balancer).handshakesFailed) == (1, 0)
+        assert traffic(balancer).shaken.count == 1
         [ending] = balancer.endings
         assert ending.startswith("www~ app/a ")
 
@@ -175,6 +176,7 @@ def test_strictSNI(files):
         [ending] = balancer.endings
         assert " PR-- " in ending and ending.endswith('"<BADREQ>"')
         assert traffic(balancer).handshakesFailed == 1
+        assert traffic(balancer).shaken.count == 0
         assert balancer.running.process.handshakes.active == 0
 
 

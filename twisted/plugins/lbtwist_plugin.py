@@ -190,6 +190,7 @@ setHostRequest = Extension(IRequestRule, "set-host", "lbtwist.rules.changes.SetH
 setStatusResponse = Extension(
     IResponseRule, "set-status", "lbtwist.rules.changes.SetStatus", waits=False
 )
+trace = Extension(IRequestRule, "trace", "lbtwist.rules.traces.Trace", waits=False)
 setVarConnection = Extension(
     IConnectionRule, "set-var", "lbtwist.rules.keeping.SetVar", waits=False
 )

@@ -6,6 +6,7 @@ The kinds and defaults are here, and nowhere else; L{lbtwist.config.load} fills
 them in from text, an embedding program may make them directly.
 """
 
+from lbtwist.config.model.admins import AdminBind, AdminOptions
 from lbtwist.config.model.frontends import Bind, BindOptions, FrontendConfig, LogOptions, LogTarget
 from lbtwist.config.model.named import (
     CheckOptions,
@@ -26,6 +27,8 @@ from lbtwist.config.passive import OutlierOptions
 from lbtwist.config.sources import Source
 
 __all__ = [
+    "AdminBind",
+    "AdminOptions",
     "Bind",
     "BindOptions",
     "CheckOptions",

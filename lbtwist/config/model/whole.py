@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import attr
 
+from lbtwist.config.model.admins import AdminBind
 from lbtwist.config.model.fields import place
 from lbtwist.config.model.frontends import FrontendConfig
 from lbtwist.config.model.named import Part
@@ -31,7 +32,11 @@ class StoreConfig:
 
 @attr.frozen
 class GlobalConfig:
-    """C{[global]}: the process as a whole."""
+    """
+    C{[global]}: the process as a whole.
+
+    @ivar admin: where administrators come in.
+    """
 
     maxconn: int = option(
         Integer(0), 0, "Client connections at once in the whole process; 0 is no limit."
@@ -42,6 +47,7 @@ class GlobalConfig:
     grace_period: float = option(
         Time(), 30.0, "How long a stop waits for what still runs before it is aborted."
     )
+    admin: tuple[AdminBind, ...] = ()
     where: Position = place()
 
 

@@ -1,0 +1,314 @@
+"""
+What a verb of the runtime API is, who may use it, and how a line becomes one.
+
+The words are HAProxy's (its management guide, 9.3), so that what speaks with HAProxy speaks
+with this. Which verbs there are is said by the modules next to this one, and brought together
+in L{lbtwist.admin.commands}; by which socket they come is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import attr
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lbtwist.errors import BalancerError
+from lbtwist.events import plain
+
+if TYPE_CHECKING:
+    from lbtwist.service import LoadBalancer
+
+LONGEST = 1000
+"""Characters of what says why something cannot be done."""
+
+MOST_WORDS = 64
+"""Words of one command; HAProxy takes as many."""
+
+
+class Level(IntEnum):
+    """What somebody may do; each may do what those before it may."""
+
+    USER = 0
+    """Read what is of no harm."""
+    OPERATOR = 1
+    """Read everything, and begin to count anew."""
+    ADMIN = 2
+    """Change everything."""
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> Level:
+        """@raise KeyError: for a word that is none."""
+        return cls[word.upper()]
+
+
+class Severity(IntEnum):
+    """How an answer is meant (syslog(3)); C{OUTPUT} is what was asked for."""
+
+    OUTPUT = -1
+    ERROR = 3
+    WARNING = 4
+    NOTICE = 5
+    INFO = 6
+
+
+@attr.frozen
+class Answer:
+    """
+    What a verb has to say.
+
+    @ivar text: lines for people and for what reads HAProxy's; C{""} says nothing.
+    @ivar value: the same for programs, of what JSON has; L{None} where there is no more to
+        it than that it was done. It may be given as a function that makes it, where that
+        takes time: it is called when somebody wants to know.
+    """
+
+    text: str = ""
+    _value: Any = None
+    severity: Severity = Severity.OUTPUT
+
+    @property
+    def value(self) -> Any:
+        found = self._value
+        return found() if callable(found) else found
+
+    @property
+    def good(self) -> bool:
+        return self.severity is not Severity.ERROR
+
+    @property
+    def asJSON(self) -> str:
+        """
+        One line: C{severity}, a word; C{value}, where there is one; C{text}, without an end of
+        line, where it says more than that.
+        """
+        told: dict[str, Any] = {"severity": self.severity.name.lower()}
+        value = self.value
+        if value is not None:
+            told["value"] = value
+        if value is None or self.severity is not Severity.OUTPUT:
+            told["text"] = self.text.rstrip("\n")
+        return json.dumps(told, separators=(",", ":")) + "\n"
+
+    @classmethod
+    def json(cls, shown: Any, value: Any = None) -> Answer:
+        """
+        @param shown: is written as JSON, in one line.
+        @param value: what it is for programs, where that is not the same; see L{Answer}.
+        """
+        text = json.dumps(shown, separators=(",", ":"))
+        return cls(f"{text}\n", shown if value is None else value)
+
+
+DONE = Answer()
+
+
+class Refused(BalancerError):
+    """
+    A verb cannot do what was asked; it says why, in one line.
+
+    @ivar severity: L{Severity.ERROR} but for what is no fault.
+    """
+
+    def __init__(self, text: str, severity: Severity = Severity.ERROR) -> None:
+        super().__init__(text)
+        self.severity = severity
+
+    @property
+    def answer(self) -> Answer:
+        said = str(self)
+        text = "".join(one if one.isprintable() else "?" for one in said)[:LONGEST]
+        return Answer(f"{text}\n", None, self.severity)
+
+
+@attr.define(eq=False)
+class Caller:
+    """
+    Who asks.
+
+    @ivar name: for the log.
+    @ivar level: what they may do; it can only be lowered.
+    @ivar prompt: they are asked for the next command with this; C{""} for nothing.
+    @ivar stays: whether they give several commands, one after the other.
+    @ivar severities: how they are told how an answer is meant: C{none}, C{number}, C{string}.
+    @ivar json: whether each answer is one line of JSON, see L{Answer.asJSON}.
+    @ivar patience: seconds for which nothing may come of them.
+    @ivar gone: whether they want no more.
+    """
+
+    name: str
+    level: Level = Level.ADMIN
+    prompt: str = ""
+    stays: bool = False
+    severities: str = "none"
+    json: bool = False
+    patience: float = 10.0
+    gone: bool = False
+
+
+@attr.frozen(eq=False)
+class Asked:
+    """
+    What a verb is given besides its words.
+
+    @ivar verbs: all there are.
+    """
+
+    balancer: LoadBalancer
+    caller: Caller
+    verbs: Verbs
+
+
+@attr.frozen(eq=False)
+class Verb:
+    """
+    One verb.
+
+    @ivar usage: the words that it begins with, then what may follow: C{get weight <p>/<s>}.
+        What begins with one of C{<[{}, or has a C{|}, follows.
+    @ivar meaning: what it does, in a line.
+    @ivar level: who may use it.
+    @ivar run: does it, given an L{Asked} and a list of the words that follow. It gives an
+        L{Answer} or a Deferred of one, or raises L{Refused}.
+    @ivar changes: whether it changes something, which is written down.
+    """
+
+    usage: str
+    meaning: str
+    level: Level
+    run: Callable[..., Answer | Deferred[Answer]]
+    changes: bool = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Those that it begins with."""
+        found: list[str] = []
+        for word in self.usage.split():
+            if word[0] in "<[{" or "|" in word:
+                break
+            found.append(word)
+        return tuple(found)
+
+
+class Verbs:
+    """All verbs there are, by their words."""
+
+    def __init__(self, verbs: Iterable[Verb]) -> None:
+        self._all = {verb.words: verb for verb in sorted(verbs, key=lambda one: one.words)}
+
+    def __iter__(self) -> Iterator[Verb]:
+        return iter(self._all.values())
+
+    def find(self, words: Sequence[str]) -> tuple[Verb, Sequence[str]]:
+        """
+        @return: the verb that begins with the most of these words, and those that follow.
+        @raise Refused: if there is none.
+        """
+        for count in range(len(words), 0, -1):
+            found = self._all.get(tuple(words[:count]))
+            if found is not None:
+                return found, words[count:]
+        raise Refused(self._unknown(" ".join(words[:3])))
+
+    def _unknown(self, said: str) -> str:
+        known = [" ".join(words) for words in self._all]
+        near = [one for one in known if one.startswith(f"{said} ")]
+        near = near or get_close_matches(said, known, 3)
+        hint = f", but maybe one of these is a better match: {', '.join(near)}" if near else ""
+        return f"Unknown command: {plain(said)!r}{hint}. See 'help'."
+
+
+def commandsOf(line: str) -> list[list[str]]:
+    """
+    @param line: without its end.
+    @return: the words of each command. Commands are separated by C{;}, words by spaces; after
+        a backslash both are ordinary characters, as is another backslash.
+    @raise Refused: if there are too many words.
+    """
+    commands: list[list[str]] = [[]]
+    word: list[str] | None = None
+
+    def ended() -> None:
+        nonlocal word
+        if word is not None:
+            commands[-1].append("".join(word))
+            word = None
+
+    escaped = False
+    for one in line:
+        if escaped or not (one.isspace() or one in ";\\"):
+            word = [] if word is None else word
+            word.append(one)
+            escaped = False
+        elif one == "\\":
+            escaped = True
+        else:
+            ended()
+            if one == ";":
+                commands.append([])
+    ended()
+    found = [words for words in commands if words]
+    if any(len(words) > MOST_WORDS for words in found):
+        raise Refused("Too many words in a command.")
+    return found
+
+
+class Commands:
+    """
+    Has the verbs of one balancer done, whoever asks and by whatever way.
+
+    @ivar verbs: those there are.
+    """
+
+    _log = Logger()
+
+    def __init__(self, balancer: LoadBalancer, verbs: Verbs) -> None:
+        self._balancer = balancer
+        self.verbs = verbs
+
+    def ask(self, words: Sequence[str], caller: Caller) -> Deferred[Answer]:
+        """
+        @param words: at least one.
+        @return: fires with an answer, whatever happens; it may be cancelled.
+        """
+        found = Deferred.fromCoroutine(self._ask(words, caller))
+        found.addErrback(self._failed, words)
+        return found
+
+    async def _ask(self, words: Sequence[str], caller: Caller) -> Answer:
+        verb, following = self.verbs.find(words)
+        if verb.level > caller.level:
+            self._log.warn(
+                "{caller}: {command}: refused, the level is {held}",
+                caller=caller.name, command=plain(" ".join(words)), held=caller.level.word,
+            )  # fmt: skip
+            raise Refused("Permission denied")
+        said = verb.run(Asked(self._balancer, caller, self.verbs), following)
+        answer = said if isinstance(said, Answer) else await said
+        if verb.changes:
+            self._log.info(
+                "{caller}: {command}: {outcome}",
+                caller=caller.name, command=plain(" ".join(words)),
+                outcome=plain(answer.text) or "done",
+            )  # fmt: skip
+        return answer
+
+    def _failed(self, failure: Failure, words: Sequence[str]) -> Answer:
+        if failure.check(Refused):
+            refused: Any = failure.value
+            return refused.answer  # type: ignore[no-any-return]
+        if failure.check(CancelledError):
+            # Who asked has gone.
+            return DONE
+        self._log.failure("{command} has failed", failure, command=plain(" ".join(words)))
+        return Refused("An error, which is in the log.").answer
