@@ -8,6 +8,7 @@ import random
 import socketserver
 import threading
 import time
+from contextlib import ExitStack
 from datetime import datetime
 
 import pytest
@@ -107,11 +108,11 @@ class Visitor(threading.Thread):
                 self.visits.append((began, done.stdout))
 
 
-def restless(members, seconds):
-    """Let members die, come back, drain, be ready and weigh more or less, for so long."""
+def restless(members, seconds, ended):
+    """Let members die, come back, drain, be ready and weigh more or less, until it ends."""
     chance = random.Random(20261121)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not ended.is_set():
         member = chance.choice(members[1:])
         what = chance.choice(("die", "start", "start", "drain", "ready", "weight"))
         if what == "die":
@@ -156,27 +157,27 @@ def test_aRestlessPool(tmp_path):
     ended = threading.Event()
     url = f"http://127.0.0.1:{port}/name"
     visitors = [Visitor(url, tmp_path / f"jar{number}", ended) for number in range(6)]
-    for member in members:
-        member.agent.__enter__()
-        member.start()
-    try:
-        with Balancer(tmp_path, text) as balancer:
-            mischief = threading.Thread(target=restless, args=(members, SECONDS - 2))
-            mischief.start()
-            for visitor in visitors:
-                visitor.start()
-            report = wrk(port, SECONDS)
-            mischief.join()
-            ended.set()
-            for visitor in visitors:
-                visitor.join()
-            # Nothing runs but this one.
-            run("curl", "-sf", f"http://127.0.0.1:{port}/files/small")
-            log = written(balancer, 1)
-    finally:
+    mischief = threading.Thread(target=restless, args=(members, SECONDS - 2, ended))
+    others = (mischief, *visitors)
+    with ExitStack() as stack:
         for member in members:
-            member.die()
-            member.agent.__exit__()
+            stack.enter_context(member.agent)
+            stack.callback(member.die)
+            member.start()
+        balancer = stack.enter_context(Balancer(tmp_path, text))
+        # Whatever happens: they start nothing more when they are to end.
+        stack.callback(lambda: [one.join() for one in others if one.ident])
+        stack.callback(ended.set)
+        for one in others:
+            one.start()
+        report = wrk(port, SECONDS)
+        mischief.join()
+        ended.set()
+        for one in others:
+            one.join()
+        # Nothing runs but this one.
+        run("curl", "-sf", f"http://127.0.0.1:{port}/files/small")
+        log = written(balancer, 1)
 
     deaths = {member.name: member.deaths for member in members}
     assert sum(map(len, deaths.values())) >= SECONDS / 10, "nobody died"
