@@ -97,8 +97,12 @@ class Offering:
 
     # slots
 
-    def hold(self, server: Server, exchange: Exchange) -> None:
-        """Give a slot of a server to an exchange."""
+    def hold(self, server: Server, exchange: Exchange, now: float) -> None:
+        """
+        Give a slot of a server to an exchange.
+
+        @param now: the clock's seconds.
+        """
         server.active += 1
         self.active += 1
         if server.active == server.maxconn and self._members.get(server.name) is server:
@@ -106,6 +110,7 @@ class Offering:
             self._free = None
         exchange.server = server
         exchange.holding = True
+        exchange.assignedAt = now
         if self._counted is not None:
             self._counted(server)
 

@@ -367,7 +367,7 @@ class Pool(Offering):
             self._assign(server, waiting)
         elif isinstance(held, Deferred):
             # The slot is its own by now.
-            self._hold(server, waiting.exchange)
+            self.hold(server, waiting.exchange, self.seconds())
             self._await(waiting, held, self._claimed, server)
         else:
             self._recalled(waiting, held)
@@ -389,12 +389,8 @@ class Pool(Offering):
             self._pick(waiting)
 
     def _assign(self, server: Server, waiting: Waiting) -> None:
-        self._hold(server, waiting.exchange)
+        self.hold(server, waiting.exchange, self.seconds())
         self._reach(server, waiting)
-
-    def _hold(self, server: Server, exchange: Exchange) -> None:
-        exchange.assignedAt = self.seconds()
-        self.hold(server, exchange)
 
     def _reach(self, server: Server, waiting: Waiting) -> None:
         """Have a connection to a server of which a slot is held."""

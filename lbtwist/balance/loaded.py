@@ -174,8 +174,24 @@ class _Drawing:
             self._lots.freed(server)
 
 
+class _ByLots:
+    """What balancers that draw lots have in common."""
+
+    def __init__(self, context: Context) -> None:
+        self._servers: Servers = ()
+        self._random = context.random
+        self._kept = Kept(lambda servers: Lots(servers, context.random.random))
+        self._drawing = _Drawing(context.random)
+
+    def follow(self) -> None:
+        return None
+
+    def freed(self, server: Server) -> None:
+        self._drawing.freed(server)
+
+
 @implementer(IBalancer, IFollowing, IForeseeing)
-class Random:
+class Random(_ByLots):
     """
     C{random}: draws servers by weight and takes the one with the least
     M{(active + 1) / weight}. Two draws avoid the busiest server nearly as well as
@@ -191,10 +207,7 @@ class Random:
         draws: int = option(Integer(1, 16), 2, "How many servers are drawn and compared.")
 
     def __init__(self, options: Options, context: Context) -> None:
-        self._servers: Servers = ()
-        self._random = context.random
-        self._kept = Kept(lambda servers: Lots(servers, context.random.random))
-        self._drawing = _Drawing(context.random)
+        super().__init__(context)
         self._draws = options.draws
         self._more = range(options.draws - 1)
 
@@ -215,12 +228,6 @@ class Random:
                 place = place2
         return best
 
-    def follow(self) -> None:
-        return None
-
-    def freed(self, server: Server) -> None:
-        self._drawing.freed(server)
-
     def chooseFree(
         self, servers: Servers, tried: Servers, exchange: Exchange
     ) -> Server | None:
@@ -237,7 +244,7 @@ class Random:
 
 
 @implementer(IBalancer, IExchangeObserver, IFollowing, IForeseeing)
-class PeakEWMA:
+class PeakEWMA(_ByLots):
     """
     C{peak-ewma}: of two servers drawn by weight, the one with the least
     M{latency * (active + 1) / weight}.
@@ -266,12 +273,9 @@ class PeakEWMA:
     _least = 1e-6
 
     def __init__(self, options: Options, context: Context) -> None:
+        super().__init__(context)
         self._decay = options.decay
         self._clock = context.clock
-        self._random = context.random
-        self._servers: Servers = ()
-        self._kept = Kept(lambda servers: Lots(servers, context.random.random))
-        self._drawing = _Drawing(context.random)
         # (seconds, or None while the first answer is awaited; when this was learned)
         self._known: dict[Server, tuple[float | None, float]] = {}
         self._typical = 0.0
@@ -297,12 +301,6 @@ class PeakEWMA:
             for server, learned in self._known.items()
             if server in here or learned[1] > oldest
         }
-
-    def follow(self) -> None:
-        return None
-
-    def freed(self, server: Server) -> None:
-        self._drawing.freed(server)
 
     def chooseFree(
         self, servers: Servers, tried: Servers, exchange: Exchange
