@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 
-from told import event
+from told import event, until
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, succeed
 from twisted.logger import capturedLogs, formatEvent
@@ -148,7 +148,7 @@ class WebhookTests(TestCase):
     def test_noSecret(self):
         """Nothing is sent that is not signed."""
         self.webhook(secret_file="/nowhere/key").healthChanged(event())
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         assert self.log[0].startswith("webhook http://hooks.test:")
         assert "/nowhere/key" in self.log[0]
         assert self.hook.taken == []
@@ -182,7 +182,7 @@ class WebhookTests(TestCase):
         self.hook.statuses = [500] * (RETRIES + 1)
         webhook = self.webhook()
         webhook.healthChanged(event("a"))
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         webhook.healthChanged(event("b"))
         yield self.hook.after(RETRIES + 2)
         yield webhook.end()
@@ -196,7 +196,7 @@ class WebhookTests(TestCase):
     def test_slow(self):
         self.hook.statuses = [None] * (RETRIES + 1)
         self.webhook(timeout=0.1).healthChanged(event())
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         assert "fails: no answer within 0.1 s" in self.log[0]
 
     @inlineCallbacks
@@ -214,21 +214,8 @@ class WebhookTests(TestCase):
         webhook = self.webhook()
         yield self.port.stopListening()
         webhook.healthChanged(event())
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         assert "refused" in self.log[0]
-
-    def until(self, condition):
-        """@return: fires when it is true."""
-        done = Deferred()
-
-        def look():
-            if condition():
-                done.callback(None)
-            else:
-                reactor.callLater(0.01, look)
-
-        look()
-        return done
 
 
 def test_json():

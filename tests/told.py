@@ -1,5 +1,7 @@
 """A pool whose servers things happen to, and somebody who is told of it."""
 
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -44,3 +46,17 @@ def pooled(*weights, clock=None, **options):
 
 def event(server="a", what="down", before="UP", after="DOWN", **more):
     return HealthEvent("app", server, what, before, after, at=THEN, **more)
+
+
+def until(condition):
+    """@return: a Deferred that fires when it is true."""
+    done = Deferred()
+
+    def look():
+        if condition():
+            done.callback(None)
+        else:
+            reactor.callLater(0.01, look)
+
+    look()
+    return done

@@ -5,7 +5,7 @@ client gets is right, more often than otherwise, and nothing is left behind.
 
 import pytest
 from anomaly.faults import CUT, ERROR
-from anomaly.test_every_operation_fails import SCENES, Conversation, exchanges, isRight
+from anomaly.test_every_operation_fails import SCENES, Conversation, exchanges, failsWell
 
 AGAIN = "always\nretry-on = all-retryable-errors\nretry-budget = no"
 HEDGED = f"{AGAIN}\nhedge-after = 100ms"
@@ -18,19 +18,7 @@ __all__ = ["exchanges"]
 @pytest.mark.parametrize("kind", [ERROR, CUT], ids=["at once", "after one byte"])
 @pytest.mark.parametrize("name", NAMES)
 def test_oneOperationFails(name, kind, pool, exchanges):
-    scene = SCENES[name]
-    uploads = [ask for ask in scene.asks if ask.method == "POST"]
-    seen = Conversation(name, pool, ERROR, -1).faults.seen
-    for at, what in enumerate(seen):
-        exchanges.clear()
-        try:
-            found = Conversation(name, pool, kind, at)
-            isRight(found, scene)
-            assert all(exchange.cause for exchange in exchanges), "an exchange is open"
-            assert len(found.lines) == len(exchanges), found.lines
-            assert len(found.posts) <= len(uploads), "a POST was sent twice"
-        except AssertionError as wrong:
-            raise AssertionError(f"{what}, operation {at} of {len(seen)}: {wrong}") from wrong
+    failsWell(name, pool, kind, exchanges)
 
 
 @pytest.mark.parametrize("name", ["get", "keep-alive"])

@@ -241,22 +241,27 @@ def test_allGoesWell(name, reuse, exchanges):
     assert ({"pipe", "splice in", "splice out"} <= seen) == scene.long
 
 
-@cases
-@pytest.mark.parametrize("kind", [ERROR, CUT], ids=["at once", "after one byte"])
-def test_oneOperationFails(name, reuse, kind, exchanges):
+def failsWell(name, pool, kind, exchanges):
+    """Whatever operation of a conversation fails, all of it ends as it has to."""
     scene = SCENES[name]
     uploads = [ask for ask in scene.asks if ask.method == "POST"]
-    seen = Conversation(name, reuse, ERROR, -1).faults.seen
+    seen = Conversation(name, pool, ERROR, -1).faults.seen
     for at, what in enumerate(seen):
         exchanges.clear()
         try:
-            found = Conversation(name, reuse, kind, at)
+            found = Conversation(name, pool, kind, at)
             isRight(found, scene)
             assert all(exchange.cause for exchange in exchanges), "an exchange is open"
             assert len(found.lines) == len(exchanges), found.lines
             assert len(found.posts) <= len(uploads), "a POST was sent twice"
         except AssertionError as wrong:
             raise AssertionError(f"{what}, operation {at} of {len(seen)}: {wrong}") from wrong
+
+
+@cases
+@pytest.mark.parametrize("kind", [ERROR, CUT], ids=["at once", "after one byte"])
+def test_oneOperationFails(name, reuse, kind, exchanges):
+    failsWell(name, reuse, kind, exchanges)
 
 
 @cases

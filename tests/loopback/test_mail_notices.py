@@ -6,9 +6,9 @@ from email.policy import default
 import pytest
 from aiosmtpd.controller import Controller
 from loopback.running import freePorts
-from told import event
+from told import event, until
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.defer import fail, inlineCallbacks, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols.basic import FileSender
@@ -74,19 +74,6 @@ class Mailing(TestCase):
         self.addCleanup(found.end)
         return found
 
-    def until(self, condition):
-        """@return: fires when it is true."""
-        done = Deferred()
-
-        def look():
-            if condition():
-                done.callback(None)
-            else:
-                reactor.callLater(0.01, look)
-
-        look()
-        return done
-
 
 class RealTests(Mailing):
     """With aiosmtpd."""
@@ -106,7 +93,7 @@ class RealTests(Mailing):
         verifyObject(IEnding, observer)
         observer.healthChanged(event("a"))
         observer.healthChanged(event("b"))
-        yield self.until(lambda: self.box.mails)
+        yield until(lambda: self.box.mails)
         yield observer.end()
         [(sender, to, content)] = self.box.mails
         assert (sender, to) == ("lb@example.org", ["a@example.org", "b@example.org"])
@@ -130,7 +117,7 @@ class RealTests(Mailing):
         result = Result(False, "L7RSP", said)
         hostile = event("a\r\nBcc: all@example.org", reason=said, result=result)
         observer.healthChanged(hostile)
-        yield self.until(lambda: self.box.mails)
+        yield until(lambda: self.box.mails)
         yield observer.end()
         [(_, to, content)] = self.box.mails
         assert to == ["ops@example.org"]
@@ -146,7 +133,7 @@ class RealTests(Mailing):
         events = [event(reason="." * (100 + number)) for number in range(3)]
         for one in events:
             observer.healthChanged(one)
-        yield self.until(lambda: self.box.mails)
+        yield until(lambda: self.box.mails)
         yield observer.end()
         [(_, _, content)] = self.box.mails
         lines = message_from_bytes(content, policy=default).get_content().splitlines()
@@ -157,16 +144,16 @@ class RealTests(Mailing):
         self.box.answer = "451 try later"
         observer = self.observer(self.port)
         observer.healthChanged(event())
-        yield self.until(lambda: observer._outbox._failures)
+        yield until(lambda: observer._outbox._failures)
         self.box.answer = "250 OK"
-        yield self.until(lambda: self.box.mails)
+        yield until(lambda: self.box.mails)
         yield observer.end()
         assert len(self.box.mails) == 1 and self.log == []
 
     @inlineCallbacks
     def test_refused(self):
         self.observer(self.port, to=("nobody@example.org",)).healthChanged(event())
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         [line] = self.log
         assert line.startswith(f"mail by 127.0.0.1:{self.port} fails: 550 ")
         assert "\x1b" not in line and "\n" not in line
@@ -175,7 +162,7 @@ class RealTests(Mailing):
     def test_refusedForOneOfTwo(self):
         observer = self.observer(self.port, to=("nobody@example.org", "ops@example.org"))
         observer.healthChanged(event())
-        yield self.until(lambda: self.box.mails)
+        yield until(lambda: self.box.mails)
         yield observer.end()
         assert len(self.box.mails) == 1 and self.log == []
 
@@ -189,7 +176,7 @@ class RealTests(Mailing):
     @inlineCallbacks
     def test_noSuchHost(self):
         self.observer(25, host="gone.test").healthChanged(event())
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         assert "fails: gone.test is not known;" in self.log[0]
 
     @inlineCallbacks
@@ -198,7 +185,7 @@ class RealTests(Mailing):
         number = port.getHost().port
         yield port.stopListening()
         self.observer(number).healthChanged(event())
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         assert "refused" in self.log[0]
 
 
@@ -239,14 +226,14 @@ class FaultyTests(Mailing):
         factory.lines = lines
         factory.open = []
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        self.addCleanup(self.until, lambda: not factory.open)
+        self.addCleanup(until, lambda: not factory.open)
         self.addCleanup(port.stopListening)
         return port.getHost().port
 
     @inlineCallbacks
     def reasonOf(self, *lines):
         self.observer(self.serve(*lines)).healthChanged(event())
-        yield self.until(lambda: self.log)
+        yield until(lambda: self.log)
         return self.log[0].partition("fails: ")[2].partition("; ")[0]
 
     @inlineCallbacks
@@ -271,8 +258,8 @@ class FaultyTests(Mailing):
         port = self.serve("220 x", "250 x", "250 x", "250 x", "354 x", "250 taken")
         observer = self.observer(port)
         observer.healthChanged(event())
-        yield self.until(lambda: observer._outbox._delivery is not None)
-        yield self.until(lambda: observer._outbox._delivery is None)
+        yield until(lambda: observer._outbox._delivery is not None)
+        yield until(lambda: observer._outbox._delivery is None)
         assert self.log == [] and observer.end().called and observer._outbox.lost == 0
 
 
