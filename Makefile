@@ -15,6 +15,7 @@ BENCH_ARGS ?=
 run: $(VENV)/has-package
 	@echo
 	@echo "The balancer starts now. Point a browser at http://127.0.0.1:8080/"
+	@echo "and at http://127.0.0.1:8404/ to see what it does."
 	@echo "Ctrl-C stops it; its configuration is etc/lb.ini."
 	@echo
 	@$(BIN)/twistd --reactor lbtwist -n --pidfile= lbtwist --config etc/lb.ini

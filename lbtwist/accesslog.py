@@ -11,9 +11,9 @@ L{twisted.logger}, and counters, which are in L{lbtwist.stats}.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from json.encoder import encode_basestring_ascii as text
+from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
@@ -21,100 +21,107 @@ from lbtwist.interfaces import IExchangeObserver
 from lbtwist.logformat import ALSO, NAMED, Format, LogFormat
 from lbtwist.logline import Surroundings, lineOf
 from lbtwist.logvalues import Clock, dates, isoDate, sessionTimers, timers
-from lbtwist.logwriter import Writer
+from lbtwist.logwriter import Gatherer
 from lbtwist.rules.expression import Scope
 from lbtwist.rules.values import Stage
+from lbtwist.sampling import Takes
 
 if TYPE_CHECKING:
     from lbtwist.exchange import Exchange
 
 
-def _encoder() -> Callable[[dict[str, Any]], str]:
-    """The encoder of L{json}, made once: C{JSONEncoder.encode} makes one per call."""
-    plain = json.JSONEncoder(check_circular=False, separators=(",", ":"))
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return plain.encode
-    pieces = make(
-        None, plain.default, json.encoder.encode_basestring_ascii, None,
-        plain.key_separator, plain.item_separator, False, False, True,
-    )  # fmt: skip
+class _Names(dict[str, str]):
+    """
+    Names of frontends, pools and servers as JSON has them: there are as many as are written
+    down, and those that sources name.
+    """
 
-    def encode(value: dict[str, Any]) -> str:
-        return "".join(pieces(value, 0))
+    def __missing__(self, name: str) -> str:
+        if len(self) >= _MOST_NAMES:
+            self.clear()
+        found = self[name] = text(name)
+        return found
 
-    return encode
+
+_MOST_NAMES = 10_000
+
+
+def _orNull(value: str) -> str:
+    return text(value) if value else "null"
 
 
 def _json(surroundings: Surroundings) -> Format:
-    """One object per line, in ASCII; L{None} is what was not reached."""
+    """
+    One object per line, in ASCII; C{null} is what was not reached. Written piece by piece: to
+    make dictionaries and have L{json} encode them takes three times as long.
+    """
     date = dates(surroundings.clock, surroundings.wallclock, isoDate)
-    encode = _encoder()
     session = surroundings.session
+    names = _Names()
 
     def line(exchange: Exchange) -> str:
         connection = exchange.connection
         host, port = connection.client
         frontend = exchange.frontend
-        pool = exchange.pool
-        server = exchange.server
-        request = exchange.request
-        rule = exchange.rule
+        pool, server, rule, request = (
+            exchange.pool, exchange.server, exchange.rule, exchange.request
+        )  # fmt: skip
+        cookie = ""
         if session:
             queued, connected, total = sessionTimers(exchange)
-            at, cookie = connection.acceptedAt, ""
-            passed = {
-                "Tw": None if queued < 0 else queued,
-                "Tc": None if connected < 0 else connected,
-                "Tt": total,
-            }
+            at = connection.acceptedAt
+            passed = (
+                f'"Tw":{queued if queued >= 0 else "null"},'
+                f'"Tc":{connected if connected >= 0 else "null"},"Tt":{total}'
+            )
         else:
             received, queued, connected, responded, total = timers(exchange)
             bond = exchange.bond
             at, cookie = exchange.startedAt, "--" if bond is None else bond.came + bond.went
-            passed = {
-                "TR": None if received < 0 else received,
-                "Tw": None if queued < 0 else queued,
-                "Tc": None if connected < 0 else connected,
-                "Tr": None if responded < 0 else responded,
-                "Ta": total,
-            }
-        method = target = version = None
+            passed = (
+                f'"TR":{received if received >= 0 else "null"},'
+                f'"Tw":{queued if queued >= 0 else "null"},'
+                f'"Tc":{connected if connected >= 0 else "null"},'
+                f'"Tr":{responded if responded >= 0 else "null"},"Ta":{total}'
+            )
+        asked = '"method":null,"target":null,"version":null'
         if request is not None:
             # As it came, whatever rules have made of it.
             method, _, target = request.line.decode("latin-1").partition(" ")
             target, _, version = target.rpartition(" ")
-        return encode({
-            "time": date(at),
-            "client": host,
-            "client_port": port,
-            "frontend": frontend.name,
-            "pool": None if pool is None else pool.name,
-            "server": None if server is None else server.name,
-            "method": method,
-            "target": target,
-            "version": version,
-            "status": exchange.status or None,
-            "bytes_in": exchange.bytesIn,
-            "bytes_out": exchange.bytesOut,
-            "timers": passed,
-            "termination": exchange.cause + exchange.stage + cookie,
-            "retries": exchange.retries,
-            "redispatched": exchange.redispatched,
-            "connections": {
-                "process": frontend.process.active,
-                "frontend": frontend.active,
-                "pool": None if pool is None else pool.active,
-                "server": None if server is None else server.active,
-            },
-            "queue": {"server": exchange.ahead[0], "pool": exchange.ahead[1]},
-            "request_id": exchange.requestId or None,
-            "passthrough": exchange.passthrough or None,
-            "rule": None if rule is None else f"{rule.where.file}:{rule.where.line}",
-            "reason": exchange.reason or None,
-        })  # fmt: skip
+            asked = (
+                f'"method":{text(method)},"target":{text(target)},"version":{text(version)}'
+            )
+        to = '"pool":null' if pool is None else f'"pool":{names[pool.name]}'
+        here: int | str = "null" if pool is None else pool.active
+        there: int | str = "null"
+        if server is None:
+            to += ',"server":null'
+        else:
+            to += f',"server":{names[server.name]}'
+            there = server.active
+        ahead = exchange.ahead
+        trace = exchange.trace
+        traced = f'{_orNull(trace[:32])},"span_id":{_orNull(trace[33:49])}' if trace else _UNTRACED
+        where = "null" if rule is None else text(f"{rule.where.file}:{rule.where.line}")
+        return (
+            f'{{"time":"{date(at)}","client":{text(host)},"client_port":{port},'
+            f'"frontend":{names[frontend.name]},{to},{asked},"status":{exchange.status or "null"},'
+            f'"bytes_in":{exchange.bytesIn},"bytes_out":{exchange.bytesOut},'
+            f'"timers":{{{passed}}},"termination":"{exchange.cause}{exchange.stage}{cookie}",'
+            f'"retries":{exchange.retries},'
+            f'"redispatched":{"true" if exchange.redispatched else "false"},'
+            f'"connections":{{"process":{frontend.process.active},"frontend":{frontend.active},'
+            f'"pool":{here},"server":{there}}},"queue":{{"server":{ahead[0]},"pool":{ahead[1]}}},'
+            f'"request_id":{_orNull(exchange.requestId)},"trace_id":{traced},'
+            f'"passthrough":{_orNull(exchange.passthrough)},"rule":{where},'
+            f'"reason":{_orNull(exchange.reason)}}}'
+        )
 
     return line
+
+
+_UNTRACED = 'null,"span_id":null'
 
 
 def formatter(
@@ -142,6 +149,17 @@ def formatter(
     return lineOf(LogFormat.parse(text), Scope(Stage.LOG), surroundings)
 
 
+def _choosing(
+    write: Callable[[str], None], format: Format, takes: Takes
+) -> Callable[[Exchange], None]:
+    def observe(exchange: Exchange) -> None:
+        settings = exchange.settings
+        if (settings is None or settings.get("log") is not False) and takes(exchange):
+            write(format(exchange))
+
+    return observe
+
+
 @implementer(IExchangeObserver)
 class AccessLog:
     """
@@ -153,7 +171,8 @@ class AccessLog:
 
     __slots__ = ("observe",)
 
-    def __init__(self, writer: Writer, format: Format) -> None:
+    def __init__(self, writer: Gatherer, format: Format, takes: Takes | None = None) -> None:
+        """@param takes: whether it wants an exchange; L{None}: it wants all."""
         write = writer.write
 
         def observe(exchange: Exchange) -> None:
@@ -162,6 +181,8 @@ class AccessLog:
                 write(format(exchange))
 
         self.observe: Callable[[Exchange], None] = observe
+        if takes is not None:
+            self.observe = _choosing(write, format, takes)
 
     def exchangeFinished(self, exchange: Exchange) -> None:
         self.observe(exchange)

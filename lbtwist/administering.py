@@ -12,7 +12,7 @@ import attr
 
 from lbtwist.config.tracking import trackedOf
 from lbtwist.draining import Drains
-from lbtwist.events import ADMIN, WEIGHT, stateOf
+from lbtwist.events import WEIGHT, stateOf
 from lbtwist.health import Admin
 from lbtwist.monitor import Monitor
 from lbtwist.names import Names
@@ -41,18 +41,7 @@ class Administration:
         if admin == Admin.DRAIN:
             self.drains.drain(pool, server)
             return
-        health = server.health
-        health.held = admin != Admin.READY
-        if health.admin == admin:
-            return
-        state, before = stateOf(server), health.admin
-        health.admin = admin
-        if before == Admin.MAINT and health.usable:
-            self.monitor.warming.begin(pool, server)
-        self.monitor.administered(pool, server)
-        pool.announcer.tell(pool, server, ADMIN[admin], state, BY)
-        if admin == Admin.MAINT:
-            self.monitor.letGo(pool, server)
+        self.monitor.put(pool, server, admin, BY)
 
     def setWeight(self, pool: Pool, server: Server, weight: int) -> None:
         """@param weight: from 0 to 256."""

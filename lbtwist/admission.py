@@ -85,6 +85,9 @@ class Admission:
     def connectionLost(self, reason: Failure) -> None:
         self._end(Cause.CLIENT, "the client went away")
 
+    def retire(self) -> None:
+        """Who has come is served."""
+
     def drain(self) -> None:
         """It has not begun anything: it ends."""
         self.abortSession(Cause.KILLED)

@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from lbtwist.captures import HELLO, PROXY
 from lbtwist.config.model import Bind
 from lbtwist.deadlines import Timed
 from lbtwist.errors import BadClientHello
 from lbtwist.exchange import Cause, TLSInfo
 from lbtwist.net.handshake import HandshakeFailed, HandshakeRefused, describe, refuse
-from lbtwist.net.preamble import Awaited, HeaderAwaited, HelloAwaited
+from lbtwist.net.preamble import MAX_HEADER, Awaited, HeaderAwaited, HelloAwaited
 from lbtwist.net.tcp import Accepted
 from lbtwist.net.tls import TLSAccepted
 from lbtwist.options import Network
-from lbtwist.sansio.clienthello import ClientHello
+from lbtwist.sansio import proxyheader
+from lbtwist.sansio.clienthello import ClientHello, HelloReader
 from lbtwist.sansio.proxyheader import ProxyHeader
+from lbtwist.sansio.refused import whereRefused
 
 if TYPE_CHECKING:
     from lbtwist.inbound import Inbound
@@ -230,7 +233,19 @@ class Arrival(Timed):
             self._inbound.config.timeout_proxy,
         )
 
+    def _capture(self, kind: str, reason: str, read: Callable[[bytes], object]) -> None:
+        """Keep what was refused, if anything had come."""
+        awaited = self._awaited
+        if awaited is None or not awaited.nonsense:
+            return
+        inbound = self._inbound
+        inbound.traffic.captures.take(
+            inbound.seconds(), kind, inbound.name, "", "", self.peer, reason, awaited.nonsense,
+            lambda data: whereRefused(data, read),
+        )  # fmt: skip
+
     def _headerRefused(self, cause: str, reason: str) -> None:
+        self._capture(PROXY, reason, lambda data: proxyheader.read(data, MAX_HEADER))
         self._inbound.traffic.proxyRefused += 1
         self._refuse(cause, reason)
 
@@ -260,6 +275,7 @@ class Arrival(Timed):
     # TLS
 
     def _notHello(self, bad: BadClientHello) -> None:
+        self._capture(HELLO, f"TLS: {bad.reason}", lambda data: HelloReader().read(data))
         if bad.looksLike == "tls":
             self._alert = DECODE_ERROR
         self._helloRefused(Cause.REFUSED, f"TLS: {bad.reason}")
@@ -355,6 +371,9 @@ class Arrival(Timed):
             self._awaited.timedOut()
         else:
             self._giveUp(Cause.CLIENT_TIMEOUT, "no handshake in time")
+
+    def retire(self) -> None:
+        """Who has come is served."""
 
     def drain(self) -> None:
         """It has not begun anything: it ends."""

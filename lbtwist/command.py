@@ -13,7 +13,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.python import usage
 
-from lbtwist import __version__, operating
+from lbtwist import __version__, investigating, operating, reloading
+from lbtwist.admin.client import Client
+from lbtwist.admin.web.tokens import newLine
 from lbtwist.build import build
 from lbtwist.config.load import load
 from lbtwist.doctor import asJSON, diagnose
@@ -40,22 +42,27 @@ class CheckOptions(usage.Options):
 class DoctorOptions(usage.Options):
     """C{lbtwist doctor --config FILE}."""
 
-    synopsis = "[--config FILE] [--json]"
+    synopsis = "[--config FILE] [--user NAME] [--json]"
     longdesc = (
         "Says what a configuration needs of this machine, and the command that mends what is"
         " missing: exit 0 if nothing is, else 1."
     )
-    optParameters = [["config", "c", "lb.ini", "The configuration file."]]
+    optParameters = [
+        ["config", "c", "lb.ini", "The configuration file."],
+        ["user", "u", "", "Who runs it later on, as twistd --uid says; needs root."],
+    ]
     optFlags = [["json", None, "Print an array of objects: state, what, mend."]]
 
 
 class ExplainOptions(usage.Options):
     """C{lbtwist explain --config FILE 'GET https://HOST/PATH'}."""
 
-    synopsis = "[--config FILE] [options] 'METHOD URL' | 'TCP HOST:PORT'"
+    synopsis = "[--config FILE] [options] 'METHOD URL' | 'TCP HOST:PORT' | --live"
     longdesc = (
         "Says where a request goes and why, without a network: every rule with the values it"
-        " asks for, the pool, the servers: exit 0 if it can be said, else 1."
+        " asks for, the pool, the servers: exit 0 if it can be said, else 1. With --live it"
+        " waits for the next real request of a running balancer, and says the same of that;"
+        " exit 4 if none comes."
     )
     optParameters = [
         ["config", "c", "lb.ini", "The configuration file."],
@@ -64,8 +71,14 @@ class ExplainOptions(usage.Options):
         ["sni", None, None, "The name asked for in TLS; the URL's host by default."],
         ["alpn", None, "", "The protocols offered in TLS, separated by commas."],
         ["proxied", None, "", "A PROXY header comes first: 'SOURCE' or 'SOURCE DESTINATION'."],
+        ["match", "m", "", "With --live: a condition, such as 'path == \"/x\"'."],
+        ["limit", None, "60s", "With --live: wait so long, up to 1h."],
+        ["socket", None, "", "With --live: the path of the balancer's socket."],
     ]
-    optFlags = [["json", None, "Print an object: steps and action, see docs/explain.md."]]
+    optFlags = [
+        ["live", None, "Wait for a real request of a running balancer."],
+        ["json", None, "Print an object: steps and action, see docs/explain.md."],
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,12 +110,46 @@ class ExplainOptions(usage.Options):
             return f"{name[2:]}=" in self.longOpt
         return f"{name[1:]}:" in self.shortOpt
 
+    def client(self) -> Client:
+        """@raise NoBalancer: if no socket is named."""
+        return operating.clientFor(self)
+
     def parseArgs(self, *request: str) -> None:
+        if self["live"]:
+            investigating.limitOf(self)
+            if request:
+                raise usage.UsageError("with --live there is no request: write --match")
+            return
         try:
             self["asked"] = asking(
                 " ".join(request), self["src"], self["sni"], self["alpn"], self["headers"],
                 self["proxied"],
             )
+        except ValueError as wrong:
+            raise usage.UsageError(str(wrong)) from None
+
+
+class TokenOptions(usage.Options):
+    """C{lbtwist token NAME --scope SCOPE}."""
+
+    synopsis = "NAME --scope read|operate|admin"
+    longdesc = (
+        "Makes a token for the administration by HTTP: prints the line for the file of"
+        " tokens, and on standard error the token itself, which is nowhere else."
+    )
+    optParameters = [["scope", "s", "", "What may be done with it: read, operate or admin."]]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Options may follow the name."""
+        try:
+            found, words = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+        except GetoptError as wrong:
+            raise usage.UsageError(str(wrong)) from None
+        super().parseOptions([*(word for pair in found for word in pair if word), "--", *words])
+
+    def parseArgs(self, name: str) -> None:  # type: ignore[override]
+        try:
+            self["token"], self["line"] = newLine(name, self["scope"].split(","))
         except ValueError as wrong:
             raise usage.UsageError(str(wrong)) from None
 
@@ -116,7 +163,10 @@ class Options(usage.Options):
         ["check", None, CheckOptions, "Check a configuration file."],
         ["doctor", None, DoctorOptions, "Check the machine for a configuration."],
         ["explain", None, ExplainOptions, "Say where a request goes, and why."],
+        ["token", None, TokenOptions, "Make a token for the administration by HTTP."],
         *operating.SUBCOMMANDS,
+        *investigating.SUBCOMMANDS,
+        *reloading.SUBCOMMANDS,
     ]
 
     def opt_version(self) -> None:
@@ -140,11 +190,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"lbtwist: {wrong}\n{options}", file=sys.stderr)
         return 2
     if options.subCommand == "doctor":
-        return _doctor(options.subOptions["config"], bool(options.subOptions["json"]))
+        return _doctor(
+            options.subOptions["config"], bool(options.subOptions["json"]),
+            options.subOptions["user"],
+        )
     if options.subCommand == "explain":
+        if options.subOptions["live"]:
+            return operating.run(investigating.explainLive, options.subOptions)
         return _explain(options.subOptions)
-    if options.subCommand in operating.COMMANDS:
-        return operating.run(options.subCommand, options.subOptions)
+    if options.subCommand == "token":
+        print(options.subOptions["line"])
+        print(f"token: {options.subOptions['token']}", file=sys.stderr)
+        return 0
+    asking = {**operating.COMMANDS, **investigating.COMMANDS, **reloading.COMMANDS}.get(
+        options.subCommand or ""
+    )
+    if asking is not None:
+        return operating.run(asking, options.subOptions)
     if options.subCommand != "check":
         print(options)
         return 2
@@ -157,13 +219,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _doctor(path: str, asObjects: bool) -> int:
+def _doctor(path: str, asObjects: bool, user: str) -> int:
     try:
         config, _ = load(path, installed())
     except ConfigError as broken:
         print(broken, file=sys.stderr)
         return 1
-    items = diagnose(config, Facts())
+    items = diagnose(config, Facts(), user)
     print(asJSON(items) if asObjects else diagnosis(items))
     return int(any(item.state == "missing" for item in items))
 

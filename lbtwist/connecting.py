@@ -6,6 +6,7 @@ L{lbtwist.pool}'s.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lbtwist.deadlines import Timed
@@ -66,6 +67,10 @@ class Connecting(Timed):
         pool = self._pool
         server = self._server
         self._began = pool.seconds()
+        if server.endpoint is None:
+            # It was to be tried again, and is to be found by a name since.
+            self._failed(OSError(errno.EHOSTUNREACH, "its name is not resolved yet"))
+            return
         try:
             attempt = Attempt(
                 server, self._waiting.newConnection(server), pool.reactor, pool.deadlines,

@@ -111,6 +111,8 @@ def endpointOf(address: str, port: int) -> Endpoint:
     if zone is None:
         return Endpoint(socket.AF_INET6, (str(found), port))
     index = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+    if index >= 1 << 32:
+        raise ValueError(f"{zone} is no number of an interface")
     return Endpoint(socket.AF_INET6, (str(found).partition("%")[0], port, 0, index))
 
 

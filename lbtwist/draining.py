@@ -87,17 +87,26 @@ class Drain:
         self.server = server
         self.over = False
         self._changed = changed
-        self._before = server.health.admin, server.health.held
+        self._before = Admin.READY, False
         self._waiting: list[_Waiting] = []
         self._timer: Any = None
         self._done = UNKNOWN
         self._quietSince = pool.seconds()
-        self._set(Admin.DRAIN, True, "drained by an administrator")
+        self._begin()
         self._look()
 
     def __repr__(self) -> str:
         left = self.left
         return f"<Drain {self.pool.name}/{self.server.name} {left.sessions} {left.bound}>"
+
+    def again(self) -> None:
+        """Drain it, where somebody has put it into another state meanwhile."""
+        if not (self.server.health.admin == Admin.DRAIN and self.server.health.held):
+            self._begin()
+
+    def _begin(self) -> None:
+        self._before = self.server.health.admin, self.server.health.held
+        self._set(Admin.DRAIN, True, "drained by an administrator")
 
     def _set(self, admin: str, held: bool, reason: str) -> None:
         health = self.server.health
@@ -108,6 +117,11 @@ class Drain:
         health.admin = admin
         self._changed(self.pool, self.server)
         self.pool.announcer.tell(self.pool, self.server, ADMIN[admin], before, reason)
+
+    @property
+    def past(self) -> bool:
+        """Whether nothing comes of it any more: it was taken back, or its server has gone."""
+        return self.over or (not self._waiting and self.server not in self.pool.servers)
 
     @property
     def left(self) -> Left:
@@ -211,8 +225,10 @@ class Drains:
         """@return: the one that is under way, or a new one."""
         found = self._all.get(server)
         if found is None or found.over or server.health.admin == Admin.READY:
-            self._all = {known: one for known, one in self._all.items() if not one.over}
+            self._all = {known: one for known, one in self._all.items() if not one.past}
             found = self._all[server] = Drain(pool, server, self._changed)
+        else:
+            found.again()
         return found
 
     def stop(self) -> None:

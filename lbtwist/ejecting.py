@@ -80,6 +80,9 @@ class Ejecting:
                 self._pools[pool] = outliers
                 if self._started:
                     self._schedule(outliers)
+            elif outliers.ejections.options != options:
+                outliers.ejections = Ejections(options)
+                outliers.interval = options.interval
             outliers.watches[server] = watch
 
     def forget(self, pool: Pool, server: Server) -> None:
@@ -92,6 +95,10 @@ class Ejecting:
             timer = outliers.returning.pop(server, None)
             if timer is not None:
                 timer.cancel()
+            if not outliers.watches:
+                del self._pools[pool]
+                if outliers.timer is not None:
+                    outliers.timer.cancel()
 
     def start(self) -> None:
         """Begin to look for outliers."""

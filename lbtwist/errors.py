@@ -20,12 +20,26 @@ class MessageError(BalancerError):
 
     @ivar status: the status code that fits where the peer is a client.
     @ivar reason: what is wrong, for the log; never shown to a peer.
+    @ivar about: the name, in lower case, of the field that is not acceptable; C{b""} if it
+        is none.
+    @ivar data: what was refused, where whoever has read it knows more of it than whoever
+        gave it; else C{b""}.
+    @ivar position: which byte of C{data} was wrong; -1 where that was not looked for.
     """
+
+    about = b""
+    data = b""
+    position = -1
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)
         self.status = status
         self.reason = reason
+
+    def of(self, field: bytes) -> MessageError:
+        """@return: itself, about a field."""
+        self.about = field
+        return self
 
 
 class BadRequest(MessageError):

@@ -234,6 +234,10 @@ class Exchange:
     @cvar rehearsal: whether rules and balancers are asked only to hear what they would
         say: nothing may be counted, kept or moved on its account.
     @ivar rule: the L{lbtwist.rules.rulebook.Rule} that has decided, if one has.
+    @ivar trace: what its server is told of the trace it belongs to (W3C Trace Context), with a
+        C{-} between: the trace, the parent and the flags, in hexadecimal digits. Where it is
+        told to a collector, the span of the balancer and the parent of that, if it has one,
+        follow. C{""} for none.
     @ivar passthrough: why its bytes are not parsed any more, in F5's words.
     @ivar reason: a readable sentence for what went wrong, never shown to a peer.
     """
@@ -244,7 +248,7 @@ class Exchange:
         "connectedAt", "respondedAt", "finishedAt", "bytesIn", "bytesOut", "retries",
         "redispatched", "reused", "ahead", "observers", "vars", "reason", "requestId",
         "captures", "holding", "passthrough", "rule", "settings",
-        "rewrites", "clientHost", "freeAt", "source", "bond", "early",
+        "rewrites", "clientHost", "freeAt", "source", "bond", "early", "trace",
     )  # fmt: skip
 
     rehearsal: ClassVar[bool] = False
@@ -282,7 +286,7 @@ class Exchange:
         self.early = b""
         self.bond: Bond | None = None
         self.rule: Any = None
-        self.reason = self.requestId = self.passthrough = ""
+        self.reason = self.requestId = self.passthrough = self.trace = ""
 
     def __repr__(self) -> str:
         where = f" on {self.server!r}" if self.server is not None else ""

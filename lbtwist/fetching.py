@@ -140,8 +140,15 @@ class _Fetch:
     @ivar left: bytes that may still come.
     """
 
-    def __init__(self, reactor: Any, names: Looks, most: int, path: str = "") -> None:
-        """@param path: of a UNIX socket that is connected to, whatever the URL says."""
+    def __init__(
+        self, reactor: Any, names: Looks, most: int, path: str = "", trusted: Any = None
+    ) -> None:
+        """
+        @param path: of a UNIX socket that is connected to, whatever the URL says.
+        @param trusted: an L{twisted.internet.interfaces.IOpenSSLTrustRoot}; L{None}: those
+            whom the machine believes.
+        """
+        self._trusted = trusted
         self._reactor = reactor
         self._names = names
         self._most = most
@@ -170,7 +177,9 @@ class _Fetch:
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         endpoint: Any = kind(self._reactor, address, self._uri.port)
         if self._uri.scheme == b"https":
-            endpoint = wrapClientTLS(optionsForClientTLS(host), endpoint)
+            endpoint = wrapClientTLS(
+                optionsForClientTLS(host, trustRoot=self._trusted), endpoint
+            )
         self._connection = await endpoint.connect(factory)
         return self._connection.wrappedProtocol
 
@@ -245,11 +254,16 @@ def _encoded(url: str) -> bytes:
 class Fetcher:
     """Fetches by HTTP: called, responses of OCSP."""
 
-    def __init__(self, reactor: Any, names: Looks, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, reactor: Any, names: Looks, timeout: float = TIMEOUT, trusted: Any = None
+    ) -> None:
         """
         @param names: finds the addresses of servers.
         @param timeout: in seconds, for all of it.
+        @param trusted: who may speak for them whom something is posted to, an
+            L{twisted.internet.interfaces.IOpenSSLTrustRoot}; L{None}: whom the machine believes.
         """
+        self._trusted = trusted
         self._reactor = reactor
         self._names = names
         self._timeout = timeout
@@ -302,7 +316,7 @@ class Fetcher:
         @return: the response, without its body, if its status is one of 200 to 299. Fails, and
             may be cancelled, as that of a response of OCSP.
         """
-        fetch = _Fetch(self._reactor, self._names, MOST)
+        fetch = _Fetch(self._reactor, self._names, MOST, trusted=self._trusted)
         headers = Headers({name.encode(): [value.encode()] for name, value in fields.items()})
         asking = fetch.ask(b"POST", url, headers, data, 0, alsoGood=range(200, 300))
         return self._within(timeout or self._timeout, fetch, Deferred.fromCoroutine(asking))

@@ -69,13 +69,15 @@ class Histogram:
     Times in seconds.
 
     @ivar counts: how many there were in each bucket; grows with what is seen.
+    @ivar count: how many there were.
     @ivar sum: of all of them.
     """
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("count", "counts", "sum")
 
     def __init__(self, times: Iterable[float] = ()) -> None:
         self.counts: list[int] = []
+        self.count = 0
         self.sum = 0.0
         for one in times:
             self.observe(one)
@@ -88,10 +90,22 @@ class Histogram:
             return NotImplemented
         return dict(self.filled()) == dict(other.filled()) and self.sum == other.sum
 
+    @classmethod
+    def of(cls, counts: list[int], seconds: float = 0.0) -> Histogram:
+        """@return: that of so many in each bucket, and of so many seconds in all."""
+        found = cls()
+        found.counts = counts
+        found.count = sum(counts)
+        found.sum = seconds
+        return found
+
     @property
-    def count(self) -> int:
-        """How many times there were."""
-        return sum(self.counts)
+    def longest(self) -> float:
+        """The longest time, off by L{ERROR}; 0.0 where there is none."""
+        for at in range(len(self.counts) - 1, -1, -1):
+            if self.counts[at]:
+                return (boundOf(at) + boundOf(at + 1)) / 2
+        return 0.0
 
     def observe(self, seconds: float) -> None:
         """Add one time; what is below nought, or no number, is none."""
@@ -101,6 +115,7 @@ class Histogram:
         at = _bucketOf(max(seconds, LEAST))
         self._grow(at)
         self.counts[at] += 1
+        self.count += 1
         self.sum += seconds
 
     def observeAll(self, times: Sequence[float]) -> None:
@@ -117,6 +132,7 @@ class Histogram:
         counts = self.counts
         for bits, count in found.items():
             counts[bits - _BASE] += count
+        self.count += len(times)
         self.sum += sum(times)
 
     def _grow(self, at: int) -> None:
@@ -131,6 +147,7 @@ class Histogram:
         counts, others = self.counts, other.counts
         counts += [0] * (len(others) - len(counts))
         counts[: len(others)] = map(add, counts, others)
+        self.count += other.count
         self.sum += other.sum
 
     def filled(self) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
+from weakref import WeakSet
 
 from lbtwist.admission import Admission
 from lbtwist.arrival import Arrival, Entrance, Handshakes, among
@@ -46,6 +47,12 @@ class Watch(Protocol):
     def sessionBegan(self, exchange: Exchange, pool: Pool) -> object:
         """A session in C{mode = tcp}: the rules have decided, a server is chosen next."""
 
+    def rest(self) -> object:
+        """Be told of nothing: the frontend is about to be another."""
+
+    def resume(self) -> object:
+        """Be told again, of the frontend as it is now."""
+
 
 class Process:
     """
@@ -78,11 +85,12 @@ class Inbound:
     @ivar connections: their protocols; each has C{drain} and C{abortSession}.
     @ivar leaving: by the numbers of connections what counts them, and by which key.
     @ivar rules: what is asked of its connections and exchanges.
-    @ivar shared: what its connections share; only in C{mode = http}.
+    @ivar shared: what its connections share; L{None} in C{mode = tcp}.
     @ivar idle: called when the last connection has ended.
     @ivar observers: what its exchanges are told to when they end.
     @ivar watch: is told of its connections and sessions while somebody waits for one;
         see L{lbtwist.explaining.watched}. L{None} tells nobody.
+    @ivar retired: the frontend is there no more, and serves who has come.
     @ivar draining: whether every connection ends as soon as it can.
     @ivar sessions: what goes to no server of a pool and can be aborted.
     """
@@ -103,9 +111,7 @@ class Inbound:
         @param pool: where its exchanges go, unless a rule says otherwise.
         @param pools: all there are, by name.
         """
-        self.config = config
         self.name = config.name
-        self.maxconn = config.maxconn
         self.process = process
         self.traffic = FrontendTraffic()
         self.active = 0
@@ -113,28 +119,66 @@ class Inbound:
         self.leaving: dict[int, set[tuple[Concurrency, str]]] = {}
         self.listeners: list[Listener] = []
         self.idle: Callable[[], object] | None = None
-        self.draining = False
+        self.draining = self.retired = False
         self.sessions: set[Any] = set()
         self._deadlines = deadlines
-        self.pool = pool
         self.pools = pools
-        self.observers = tuple(observers)
         self.watch: Watch | None = None
         self.deadlines = deadlines
         self.seconds = deadlines.seconds
-        self._trusted = config.trusted_proxies
         self._paused = False
+        self._newRequestId = newRequestId
         process.frontends.append(self)
+        self.shared: Shared | None = None
+        # Those by which connections go, as long as there are any.
+        self._before: WeakSet[Shared] = WeakSet()
+        self.config = config
+        self.maxconn = config.maxconn
+        self.change(config, pool, observers, rules, terminating)
+
+    def change(
+        self,
+        config: FrontendConfig,
+        pool: Pool | None,
+        observers: Iterable[Callable[[Exchange], object]],
+        rules: Rules,
+        terminating: Terminating | None,
+    ) -> None:
+        """
+        Be like this from now on: for connections that come, and for what comes next on those
+        that are there. What is under way ends as it has begun.
+        """
+        watch = self.watch
+        if watch is not None:
+            watch.rest()
+        if self.config.maxconn != config.maxconn:
+            # What an administrator has said stays, where the file says nothing new.
+            self.maxconn = config.maxconn
+        self.config = config
+        self.pool = pool
+        self.observers = tuple(observers)
         self.rules = rules
+        self._trusted = config.trusted_proxies
+        self.shared = None
         if config.mode == "http":
-            deciding = None
-            # Rules of connections too: what they keep is for the log of each exchange.
-            if any(one is not NO_RULES for one in (rules, *(p.rules for p in pools.values()))):
-                deciding = Deciding(rules.request, rules.response, pools, deadlines)
-            self.shared = Shared(
-                config, self, deadlines, pool, self.observers,
-                newRequestId if config.request_id_header else None, deciding, terminating,
-            )  # fmt: skip
+            self.shared = self._shared(terminating)
+            # Not one the next: that would keep all between for the oldest connection.
+            for before in self._before:
+                before.successor = self.shared
+            self._before.add(self.shared)
+        if watch is not None:
+            watch.resume()
+
+    def _shared(self, terminating: Terminating | None) -> Shared:
+        config, rules = self.config, self.rules
+        deciding = None
+        # Rules of connections too: what they keep is for the log of each exchange.
+        if any(one is not NO_RULES for one in (rules, *(p.rules for p in self.pools.values()))):
+            deciding = Deciding(rules.request, rules.response, self.pools, self._deadlines)
+        return Shared(
+            config, self, self._deadlines, self.pool, self.observers,
+            self._newRequestId if config.request_id_header else None, deciding, terminating,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<Inbound {self.name} {self.active} active>"
@@ -238,10 +282,15 @@ class Inbound:
         @param exchange: that connection rules were asked for.
         @return: what speaks the frontend's mode with a client.
         """
-        if self.config.mode == "http":
+        shared = self.shared
+        if shared is not None:
             if exchange is None:
-                return HTTPFront(self.shared, connection, pool)
-            return HTTPFront(self.shared, connection, pool, exchange.vars, exchange.settings)
+                front = HTTPFront(shared, connection, pool)
+            else:
+                front = HTTPFront(shared, connection, pool, exchange.vars, exchange.settings)
+            if self.retired:
+                front.retire()
+            return front
         exchange = exchange or self.newExchange(connection)
         assert pool is not None
         session: Session
@@ -289,11 +338,14 @@ class Inbound:
             for listener in self.listeners:
                 listener.resumeAccepting()
 
-    def stopListening(self) -> None:
-        """Accept nothing more; UNIX sockets are taken off the disk."""
-        for listener in self.listeners:
-            listener.stopListening()
-        self.listeners.clear()
+    def retire(self) -> None:
+        """
+        The frontend is there no more. Whoever has come is served: connections end after the
+        exchange under way, or the next one if there was none yet; sessions and tunnels live on.
+        """
+        self.retired = True
+        for protocol in list(self.connections):
+            protocol.retire()
 
     def drain(self) -> None:
         """Let every connection come to its end as soon as its protocol allows."""
@@ -311,9 +363,18 @@ def listenerFor(
     @param bind: what comes before the frontend's mode.
     @param tls: what C{bind.tls} names.
     """
-    accepted = inbound.accepted
-    if bind is not None and (bind.tls or bind.tls_passthrough or bind.accept_proxy != "no"):
-        accepted = Entrance(bind, inbound, reactor, tls).accepted
-    listener = Listener(skt, accepted, reactor)
+    listener = Listener(skt, acceptedBy(inbound, reactor, bind, tls), reactor)
     inbound.listeners.append(listener)
     return listener
+
+
+def acceptedBy(
+    inbound: Inbound, reactor: Any, bind: Bind | None = None, tls: Any = None
+) -> Callable[[Accepted], None]:
+    """
+    @param bind: see L{listenerFor}; so is C{tls}.
+    @return: what is told of each connection.
+    """
+    if bind is not None and (bind.tls or bind.tls_passthrough or bind.accept_proxy != "no"):
+        return Entrance(bind, inbound, reactor, tls).accepted
+    return inbound.accepted

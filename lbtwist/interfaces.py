@@ -370,6 +370,13 @@ class IExchangeObserver(Interface):
         """
 
 
+class ISpanObserver(IExchangeObserver):
+    """
+    Tells somebody of exchanges as spans: where one is among the observers of a frontend, each
+    exchange whose trace is sampled gets spans of its own, see L{lbtwist.exchange.Exchange}.
+    """
+
+
 class IHealthObserver(Interface):
     """
     Is told what happens to servers. A word after C{notify =} names one. One that also
@@ -445,6 +452,9 @@ class ILoadBalancer(Interface):
         """
         Accept nothing more and let what runs come to its end.
 
-        @param grace: seconds after which what still runs is aborted.
+        @param grace: seconds after which what still runs is aborted; L{None}: never.
         @return: a Deferred that fires when nothing runs any more.
         """
+
+    def reopenLogs():  # type: ignore[no-untyped-def]
+        """Open every log file anew: they were moved away."""

@@ -183,10 +183,18 @@ ALIASES: Mapping[str, Alias] = {
         hexadecimal=_hex("(serverPort or 0)", 4),
     ),
     "sq": Alias(_N, "serverAhead", "How many waited before it in the server's queue."),
+    "span": Alias(
+        _T, "exchange.trace[33:49]", "The span that its server is told as its parent.", http=True,
+        empty=True,
+    ),
     "sslc": Alias(_T, "'' if tls is None else tls.cipher", "The cipher.", empty=True),
     "sslv": Alias(_T, "'' if tls is None else tls.version", "The version of TLS.", empty=True),
     "t": Alias(_P, "date(since)", "When the connection was accepted, with milliseconds."),
     "tr": Alias(_P, "date(exchange.startedAt)", "The first byte, with milliseconds.", http=True),
+    "trace": Alias(
+        _T, "exchange.trace[:32]", "The trace it belongs to, see traceparent.", http=True,
+        empty=True,
+    ),
     "trg": Alias(_P, "universalDate(exchange.startedAt)", "The first byte, in UTC.", http=True),
     "trl": Alias(_P, "localDate(exchange.startedAt)", "The first byte, local time.", http=True),
     "ts": Alias(_P, "exchange.cause + exchange.stage", "How it ended: two letters."),

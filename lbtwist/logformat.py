@@ -110,6 +110,32 @@ class LogFormat:
         return wrong
 
 
+_SD_FORM = re.compile(
+    r'''(\[[!#-<>-\\^-~]{1,32}(\ [!#-<>-\\^-~]{1,32}="([^"\\\]]|\\["\\\]])*")*\])+''', re.VERBOSE
+)
+
+
+def structured(format: LogFormat) -> LogFormat:
+    """
+    @return: a format that writes the structured data of RFC 5424 section 6.3, whatever the
+        values are: each is escaped.
+    @raise ExpressionError: if it does not.
+    """
+    shown = []
+    items: list[str | Item] = []
+    for item in format.items:
+        if isinstance(item, Item):
+            if item.flags.quote or item.flags.json:
+                wrong = "the quotes are written: name=\\\"%ST\\\", without +Q"
+                raise ExpressionError(wrong, item.at)
+            item = attr.evolve(item, flags=attr.evolve(item.flags, escape=True))
+        items.append(item)
+        shown.append("x" if isinstance(item, Item) else item)
+    if _SD_FORM.fullmatch("".join(shown)) is None:
+        raise ExpressionError('it is no structured data: write [ID@NUMBER name=\\"%ST\\" ...]')
+    return attr.evolve(format, items=tuple(items))
+
+
 def checked(item: Item, scope: Scope) -> Typed | None:
     """
     @return: the expression of an item, if it has one.

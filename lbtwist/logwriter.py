@@ -1,8 +1,8 @@
 """
-The writer of log lines: joined, written once per tick, to a file or to standard output.
+The writers of log lines: what has to be written is gathered, and written once per tick. The
+one for files, pipes and standard output is here; L{lbtwist.syslog} has another.
 
-Not here: what a line looks like, see L{lbtwist.accesslog}, and the program's own events,
-which go to L{twisted.logger}.
+Not here: what a line looks like, see L{lbtwist.accesslog} and L{lbtwist.eventlog}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 import select
 import stat
-from typing import Any
+from collections import deque
+from collections.abc import Collection, Hashable
+from contextlib import suppress
+from typing import Any, ClassVar, TypeVar
 
 from twisted.logger import Logger
 
@@ -23,60 +26,58 @@ TICK = 0.1
 BATCH = 64 * 1024
 """Characters after which they are written without waiting for the tick."""
 CAPACITY = 16 * 1024 * 1024
-"""The most that is kept while the target takes nothing."""
+"""The most that is kept while the target takes nothing, unless more or less is wanted."""
+
+MOST_RETIRED = 50
+"""So many targets that no new exchange writes to are kept for those before."""
 
 
-class Writer:
+class Gatherer:
     """
-    Writes lines to one target, joined, once per tick. It never raises for what
-    goes wrong with the target and never waits for it: what is not taken is kept
-    for the next tick, and beyond L{CAPACITY} lines are dropped, counted and
-    reported as an event when that begins and when it ends.
+    Gathers lines for one target. It never raises for what goes wrong with the target and
+    never waits for it: what is not taken is kept for the next tick, and beyond C{capacity}
+    lines are dropped, counted and reported as an event when that begins and when it ends.
+    Two are equal that write to the same.
 
-    @ivar path: of the file, made absolute; C{""} is standard output.
+    @cvar what: what is written to it.
+    @ivar name: of the target, as it is written in a configuration.
     @ivar dropped: lines that were lost so far.
+    @ivar capacity: characters that are kept at the most.
     """
 
     __slots__ = (
-        "path", "dropped", "_reactor", "_fd", "_waits", "_lines", "_size", "_room", "_data",
-        "_sent", "_call", "_failing", "_dropping",
+        "name", "dropped", "capacity", "_reactor", "_lines", "_size", "_room", "_call",
+        "_failing", "_dropping", "_retired",
     )  # fmt: skip
 
-    def __init__(self, reactor: Any, path: str = "") -> None:
+    what: ClassVar[str] = "log"
+
+    def __init__(self, reactor: Any, name: str, capacity: int = CAPACITY) -> None:
         """@param reactor: provides C{IReactorTime}."""
-        self.path = os.path.abspath(path) if path else ""
+        self.name = name
         self.dropped = 0
+        self.capacity = capacity
         self._reactor = reactor
-        self._fd = -1
-        self._waits = False
         self._lines: list[str] = []
         self._size = 0
         # Nothing is taken before open and after close.
         self._room = -1
-        self._data = b""
-        self._sent = 0
         self._call: Any = None
-        self._failing = self._dropping = False
+        self._failing = self._dropping = self._retired = False
 
     def __repr__(self) -> str:
-        return f"<Writer {self.path or 'stdout'} dropped={self.dropped}>"
+        return f"<{type(self).__name__} {self.name} dropped={self.dropped}>"
 
-    def open(self) -> None:
-        """
-        Open the target: to be done before privileges are dropped. A file is made
-        with mode 0640, less what the umask takes. Does nothing if it is open.
+    @property
+    def key(self) -> Hashable:
+        """What it is: another with the same key would write to the same."""
+        return self.name
 
-        @raise StartError: if it cannot be opened.
-        """
-        if self._fd >= 0:
-            return
-        try:
-            self._fd = self._opened()
-        except OSError as error:
-            raise StartError(
-                f"cannot open the access log {self.path or 'stdout'}: {error.strerror}"
-            ) from error
-        self._room = BATCH
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Gatherer) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
     def write(self, line: str) -> None:
         """@param line: without its end."""
@@ -87,9 +88,149 @@ class Writer:
         elif self._call is None:
             self._call = self._reactor.callLater(TICK, self._ticked)
 
+    def open(self) -> None:
+        """
+        Begin: to be done before privileges are dropped. Does nothing if it is open.
+
+        @raise StartError: if that cannot be.
+        """
+        raise NotImplementedError
+
     def flush(self) -> None:
         """Write what is there, as far as the target takes it."""
-        if self._fd < 0:
+        raise NotImplementedError
+
+    def reopen(self) -> None:
+        """Begin anew, as after the rotation of a file."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Write what the target takes, count the rest as dropped, and end."""
+        raise NotImplementedError
+
+    def retire(self) -> None:
+        """
+        No new exchange writes to it any more: nothing is kept open but while there is
+        something to be written, of exchanges that began before.
+        """
+        self._retired = True
+        self.flush()
+
+    def revive(self) -> None:
+        """It is used again."""
+        self._retired = False
+
+    def discard(self) -> None:
+        """Nobody will use it: what L{open} has made is taken away, if nothing is in it."""
+
+    def _waitsFor(self, kept: int, seconds: float = TICK) -> None:
+        """
+        What was not taken waits for the next time.
+
+        @param kept: characters of it.
+        """
+        self._room = max(self.capacity - kept, 0)
+        self._soon(seconds)
+
+    def _soon(self, seconds: float) -> None:
+        if self._call is None:
+            self._call = self._reactor.callLater(seconds, self._ticked)
+
+    def _ticked(self) -> None:
+        self._call = None
+        self.flush()
+
+    def _overflowed(self) -> None:
+        if self._room == BATCH:
+            self.flush()
+            return
+        self._size -= len(self._lines.pop()) + 1
+        self.lost(1)
+
+    def lost(self, lines: int) -> None:
+        """Lines were lost."""
+        self.dropped += lines
+        if lines and not self._dropping:
+            self._dropping = True
+            log.warn(
+                "{what} {name} takes nothing more: lines are dropped",
+                what=self.what, name=self.name, writer=self,
+            )  # fmt: skip
+
+    def _failed(self, reason: str) -> None:
+        if not self._failing:
+            self._failing = True
+            log.warn(
+                "{what} {name} cannot be written, lines are kept for now: {reason}",
+                what=self.what, name=self.name, reason=reason, writer=self,
+            )  # fmt: skip
+
+    def _recovered(self) -> None:
+        if self._failing or self._dropping:
+            self._failing = self._dropping = False
+            log.info(
+                "{what} {name} is written again; {dropped} lines were dropped so far",
+                what=self.what, name=self.name, dropped=self.dropped, writer=self,
+            )  # fmt: skip
+
+    def _ended(self, lost: int) -> None:
+        """
+        It is closed.
+
+        @param lost: lines that nobody will write.
+        """
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        lost += len(self._lines)
+        self.dropped += lost
+        if lost or self._dropping:
+            log.warn(
+                "{what} {name} was closed; {dropped} lines were dropped so far",
+                what=self.what, name=self.name, dropped=self.dropped, writer=self,
+            )  # fmt: skip
+        self._lines.clear()
+        self._size = 0
+        self._room = -1
+        self._failing = self._dropping = self._retired = False
+
+
+class Writer(Gatherer):
+    """
+    Writes lines to a file, joined.
+
+    @ivar path: of the file, made absolute; C{""} is standard output.
+    """
+
+    __slots__ = ("path", "_fd", "_made", "_waits", "_data", "_sent")
+
+    def __init__(self, reactor: Any, path: str = "", capacity: int = CAPACITY) -> None:
+        """@param reactor: provides C{IReactorTime}."""
+        self.path = os.path.abspath(path) if path else ""
+        super().__init__(reactor, f"file:{self.path}" if path else "stdout", capacity)
+        self._fd = -1
+        self._made = False
+        self._waits = False
+        self._data = b""
+        self._sent = 0
+
+    def open(self) -> None:
+        """
+        Open the target. A file is made with mode 0640, less what the umask takes.
+
+        @raise StartError: if it cannot be opened.
+        """
+        if self._fd >= 0:
+            return
+        self._made = bool(self.path) and not os.path.lexists(self.path)
+        try:
+            self._fd = self._opened()
+        except OSError as error:
+            raise StartError(f"cannot open the log {self.name}: {error.strerror}") from error
+        self._room = BATCH
+
+    def flush(self) -> None:
+        if self._fd < 0 and not (self._retired and self._lines and self._openAgain()):
             return
         while self._data or self._lines:
             if not self._data:
@@ -102,7 +243,7 @@ class Writer:
             except BlockingIOError:
                 break
             except OSError as error:
-                self._failed(error)
+                self._failed(error.strerror or str(error))
                 break
             if not sent:
                 break
@@ -113,10 +254,10 @@ class Writer:
         if not self._data:
             self._room = BATCH
             self._recovered()
+            if self._retired:
+                self._shut()
             return
-        self._room = CAPACITY - (len(self._data) - self._sent)
-        if self._call is None:
-            self._call = self._reactor.callLater(TICK, self._ticked)
+        self._waitsFor(len(self._data) - self._sent)
 
     def reopen(self) -> None:
         """
@@ -130,8 +271,8 @@ class Writer:
             fd = self._opened()
         except OSError as error:
             log.error(
-                "access log {path} cannot be opened again, the old file is kept: {reason}",
-                path=self.path, reason=error.strerror,
+                "{what} {name} cannot be opened again, the old file is kept: {reason}",
+                what=self.what, name=self.name, reason=error.strerror, writer=self,
             )  # fmt: skip
             return
         os.close(self._fd)
@@ -141,28 +282,36 @@ class Writer:
         self.flush()
 
     def close(self) -> None:
-        """Write what the target takes, count the rest as dropped, and end."""
-        if self._fd < 0:
-            return
         self.flush()
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
-        lost = self._data.count(b"\n", self._sent) + len(self._lines)
-        self.dropped += lost
-        if lost or self._dropping:
-            log.warn(
-                "access log {path} was closed; {dropped} lines were dropped so far",
-                path=self.path or "stdout", dropped=self.dropped,
-            )  # fmt: skip
+        if self._fd < 0 and not self._retired:
+            return
+        self._ended(self._data.count(b"\n", self._sent))
         self._data = b""
-        self._sent = self._size = 0
-        self._lines.clear()
-        self._room = -1
-        self._failing = self._dropping = False
-        if self.path:
+        self._sent = 0
+        self._shut()
+
+    def discard(self) -> None:
+        if self._made:
+            with suppress(OSError):
+                if not os.path.getsize(self.path):
+                    os.unlink(self.path)
+
+    def _shut(self) -> None:
+        if self.path and self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+    def _openAgain(self) -> bool:
+        """@return: whether late lines can be written."""
+        try:
+            self.open()
+        except StartError as error:
+            self._failed(str(error))
+            self.lost(len(self._lines))
+            self._lines.clear()
+            self._size = 0
+            return False
+        return True
 
     def _opened(self) -> int:
         if self.path:
@@ -181,62 +330,87 @@ class Writer:
             poll.register(self._fd, select.POLLOUT)
             if not poll.poll(0):
                 return 0
-            rest = rest[: select.PIPE_BUF]
+            # It takes them at once: where others write there as well, lines stay whole.
+            end = self._data.rfind(b"\n", self._sent, self._sent + select.PIPE_BUF) + 1
+            rest = rest[: end - self._sent if end else select.PIPE_BUF]
         return os.write(self._fd, rest)
 
-    def _ticked(self) -> None:
-        self._call = None
-        self.flush()
 
-    def _overflowed(self) -> None:
-        if self._fd >= 0 and not self._data:
-            self.flush()
-            return
-        self._size -= len(self._lines.pop()) + 1
-        self.dropped += 1
-        if not self._dropping:
-            self._dropping = True
-            log.warn(
-                "access log {path} takes nothing more: lines are dropped",
-                path=self.path or "stdout",
-            )
-
-    def _failed(self, error: OSError) -> None:
-        if not self._failing:
-            self._failing = True
-            log.warn(
-                "access log {path} cannot be written, lines are kept for now: {reason}",
-                path=self.path or "stdout", reason=error.strerror,
-            )  # fmt: skip
-
-    def _recovered(self) -> None:
-        if self._failing or self._dropping:
-            self._failing = self._dropping = False
-            log.info(
-                "access log {path} is written again; {dropped} lines were dropped so far",
-                path=self.path or "stdout", dropped=self.dropped,
-            )  # fmt: skip
+W = TypeVar("W", bound=Gatherer)
 
 
 class Logs:
-    """The writers of a process, one for each target, however many use it."""
+    """
+    The writers of a process, one for each target, however many use it.
+
+    @ivar droppedBy: lines that were lost so far, by the name of the target; those of targets
+        that are gone, too.
+    """
 
     def __init__(self, reactor: Any) -> None:
         """@param reactor: provides C{IReactorTime}."""
         self._reactor = reactor
-        self._writers: dict[str, Writer] = {}
+        self._writers: dict[Hashable, Gatherer] = {}
+        # Exchanges that began before a reload write to these; of those before them only the
+        # counts are left.
+        self._retired: deque[Gatherer] = deque()
+        self._gone: dict[str, int] = {}
+        self._events: Any = None
+        self._opened = False
 
-    def writer(self, path: str = "") -> Writer:
+    def writer(self, path: str = "", capacity: int = CAPACITY) -> Writer:
         """@param path: of a file; C{""} is standard output."""
-        key = os.path.abspath(path) if path else ""
-        if key not in self._writers:
-            self._writers[key] = Writer(self._reactor, key)
-        return self._writers[key]
+        return self.one(Writer(self._reactor, path, capacity))
+
+    def one(self, writer: W) -> W:
+        """
+        @param writer: is not open.
+        @return: the one that is equal to it, if there is one already; it keeps as much as
+            that is to keep which is to keep more.
+        """
+        found: Any = self._writers.get(writer.key)
+        if found is None:
+            # Whoever has the one that is retired goes on with it.
+            known = next((one for one in self._retired if one == writer), None)
+            if known is not None:
+                self._retired.remove(known)
+                known.revive()
+            found = self._writers[writer.key] = known or writer
+        found.capacity = max(found.capacity, writer.capacity)
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def writers(self) -> Collection[Gatherer]:
+        """All that there are, open or not."""
+        return self._writers.values()
+
+    @property
+    def events(self) -> Any:
+        """
+        What writes the program's own events: has C{start} and C{stop}, and writes while the
+        logs are open. L{None} if nothing does.
+        """
+        return self._events
+
+    @events.setter
+    def events(self, events: Any) -> None:
+        if self._events is not None and self._opened:
+            self._events.stop()
+        self._events = events
+        if events is not None and self._opened:
+            events.start()
 
     @property
     def dropped(self) -> int:
         """Lines that were lost so far, of all of them."""
-        return sum(writer.dropped for writer in self._writers.values())
+        return sum(self.droppedBy.values())
+
+    @property
+    def droppedBy(self) -> dict[str, int]:
+        found = dict(self._gone)
+        for writer in (*self._retired, *self._writers.values()):
+            found[writer.name] = found.get(writer.name, 0) + writer.dropped
+        return found
 
     def open(self) -> None:
         """
@@ -246,13 +420,41 @@ class Logs:
         """
         for writer in self._writers.values():
             writer.open()
+        if not self._opened:
+            self._opened = True
+            if self._events is not None:
+                self._events.start()
 
     def reopen(self) -> None:
         """Open every file anew."""
         for writer in self._writers.values():
             writer.reopen()
 
+    def undo(self, used: Collection[Gatherer]) -> None:
+        """As L{keepOnly}, of targets that have come for nothing."""
+        for writer in self._writers.values():
+            if writer not in used:
+                writer.discard()
+        self.keepOnly(used)
+
+    def keepOnly(self, used: Collection[Gatherer]) -> None:
+        """
+        Have every target retire that is not one of these: it is closed as soon as it has
+        written what there is.
+        """
+        for key, writer in list(self._writers.items()):
+            if writer not in used:
+                writer.retire()
+                self._retired.append(self._writers.pop(key))
+        while len(self._retired) > MOST_RETIRED:
+            gone = self._retired.popleft()
+            gone.close()
+            self._gone[gone.name] = self._gone.get(gone.name, 0) + gone.dropped
+
     def close(self) -> None:
         """Write what is there and close every target."""
-        for writer in self._writers.values():
+        if self._opened and self._events is not None:
+            self._events.stop()
+        self._opened = False
+        for writer in (*self._retired, *self._writers.values()):
             writer.close()

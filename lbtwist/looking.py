@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lbtwist.averages import Totals
 from lbtwist.events import stateOf
 from lbtwist.server import Server
 from lbtwist.stats import Course
@@ -46,6 +47,7 @@ class Looking:
     The look at one balancer.
 
     @ivar process: how the process as a whole goes: connections, and exchanges as requests.
+    @ivar watchers: are called after each look.
     """
 
     def __init__(
@@ -65,9 +67,11 @@ class Looking:
         self._frontends = frontends
         self._pools = pools
         self._courses: dict[Any, Course] = {}
+        self._most = 100
         # The last number that was given, by the pool of servers; None is of the others.
         self._numbers: dict[Any, int] = {}
         self._timer: Any = None
+        self.watchers: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
         return f"<Looking at {len(self._courses)}, {'on' if self._timer else 'off'}>"
@@ -90,10 +94,19 @@ class Looking:
         """
         found = self._courses.get(one)
         if found is None:
+            if len(self._courses) >= self._most:
+                self._forget()
             within = one.pool if isinstance(one, Server) else None
             number = self._numbers[within] = self._numbers.get(within, 0) + 1
             found = self._courses[one] = Course(number, since=self._seconds())
         return found
+
+    def _forget(self) -> None:
+        """Forget what has gone: where nobody looks once a second, nothing else does."""
+        pools = self._pools.values()
+        here = {*self._frontends.values(), *pools}.union(*(pool.servers for pool in pools))
+        self._courses = {one: course for one, course in self._courses.items() if one in here}
+        self._most = 2 * len(self._courses) + 100
 
     def clear(self, everything: bool = False) -> None:
         """
@@ -107,6 +120,8 @@ class Looking:
     def _looked(self) -> None:
         self._timer = self._reactor.callLater(PERIOD, self._looked)
         self.look()
+        for watcher in list(self.watchers):
+            watcher()
 
     def look(self) -> None:
         """Look once."""
@@ -125,16 +140,23 @@ class Looking:
         for pool in self._pools.values():
             course = seen[pool] = self.of(pool)
             state = poolState(pool)
-            begun = pool.traffic.exchanges + pool.active
+            begun = course.begun(pool.traffic.exchanges + pool.active)
             course.look(now, pool.active, pool.queued, begun, begun, state, state == "DOWN")
+            averages, whole = course.averages, Totals()
+            whole.add(pool.traffic.routes.values())
             for server in pool.servers:
                 course = seen[server] = self.of(server)
-                begun = server.traffic.exchanges + server.active
+                begun = course.begun(server.traffic.exchanges + server.active)
                 state = stateOf(server)
                 course.look(
                     now, server.active, pool.queuedFor(server), begun, begun, state,
                     state in _OF_NO_USE,
                 )  # fmt: skip
+                totals = Totals()
+                totals.add(server.traffic.routes.values())
+                course.averages.look(now, totals)
+                whole.plus(totals)
+            averages.look(now, whole)
         self._courses = seen
         process = self._process
         self.process.look(now, process.active, 0, process.accepted, finished, "", False)

@@ -64,8 +64,13 @@ class Joins(Protocol):
         @raise StartError: if that cannot be; nothing is left of it.
         """
 
-    def joinAgain(self, pool: Pool, server: Server) -> None:
-        """It has left, and is there again before it was forgotten."""
+    def joinAgain(self, pool: Pool, server: Server, options: ServerConfig) -> None:
+        """
+        It has left, and is there again before it was forgotten.
+
+        @param options: what it is now.
+        @raise StartError: if that cannot be.
+        """
 
     def weigh(self, server: Server, weight: int) -> None:
         """Its weight is another one now."""
@@ -120,7 +125,11 @@ class Membership:
 
 
 class Memberships:
-    """All sources of a balancer."""
+    """
+    Who the servers of all pools are: those that are written down and those that sources name.
+
+    @ivar retired: pools that are there no more and have something to do yet.
+    """
 
     _log = Logger()
 
@@ -134,6 +143,9 @@ class Memberships:
         self._joins = joins
         self._all: list[Membership] = []
         self._written: dict[Pool, tuple[Server, ...]] = {}
+        # Those that were written down and have something to do yet, and pools likewise.
+        self._gone: dict[Pool, list[Server]] = {}
+        self.retired: list[Pool] = []
         self._looking: Any = None
         self._running = False
 
@@ -151,6 +163,83 @@ class Memberships:
         self._written.setdefault(pool, pool.servers)
         self._all.append(membership)
         pool.memberships = (*pool.memberships, membership)
+        if self._running:
+            self._ask(membership)
+
+    # what another configuration says
+
+    def write(self, pool: Pool, written: tuple[Server, ...]) -> None:
+        """
+        Have these be the servers of a pool that are written down. Others that were end what
+        they have to do, and nobody new comes to them.
+        """
+        stay = set(written)
+        gone = [one for one in self._writtenIn(pool) if one not in stay]
+        self._written[pool] = written
+        self._letLeave(pool, gone)
+
+    def _writtenIn(self, pool: Pool) -> tuple[Server, ...]:
+        return self._written.get(pool, pool.servers)
+
+    def again(self, pool: Pool, name: str) -> Server | None:
+        """@return: the server of a name that has gone and has something to do yet: it stays."""
+        gone = self._gone.get(pool, [])
+        for server in gone:
+            if server.name == name:
+                gone.remove(server)
+                server.leaving = False
+                return server
+        return None
+
+    def change(
+        self, membership: Membership, config: ServersConfig, source: Any,
+        adapt: Callable[[Server, ServerConfig], object],
+    ) -> None:
+        """
+        Have a line C{servers} say something else.
+
+        @param source: see L{Membership}; the one it has, if that is the same.
+        @param adapt: makes a server what its options say.
+        """
+        membership.config = config
+        lowest = min((one.priority for one in membership.named.values()), default=0)
+        for address, server in membership.servers.items():
+            member = membership.named[address]
+            adapt(server, _optionsOf(config, server.name, member, lowest))
+        if source is not membership.source:
+            membership.source = source
+            if self._running:
+                self._rest(membership)
+                self._ask(membership)
+
+    def leave(self, membership: Membership) -> None:
+        """A line C{servers} is there no more."""
+        pool = membership.pool
+        self._rest(membership)
+        self._all.remove(membership)
+        pool.memberships = tuple(one for one in pool.memberships if one is not membership)
+        self._gone.setdefault(pool, []).extend(membership.leaving.values())
+        self._letLeave(pool, list(membership.servers.values()))
+
+    def _letLeave(self, pool: Pool, gone: list[Server]) -> None:
+        were = {server: stateOf(server) for server in gone}
+        for server in gone:
+            server.leaving = True
+            self._joins.leave(pool, server)
+        self._gone.setdefault(pool, []).extend(gone)
+        self._place(pool)
+        left = leftOf(pool) if gone else None
+        for server, before in were.items():
+            pool.announcer.tell(pool, server, LEFT, before, "the configuration", left=left)
+        self._look()
+
+    def retire(self, pool: Pool) -> None:
+        """A pool is there no more: it serves who has come to it, and is forgotten then."""
+        for membership in pool.memberships:
+            self._rest(membership)
+            self._all.remove(membership)
+        self.retired.append(pool)
+        self._look()
 
     def verify(self) -> None:
         """
@@ -173,13 +262,10 @@ class Memberships:
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
+        for pool in [*self._gone, *self.retired]:
+            self._forgetGone(pool)
         for membership in self._all:
-            timer, membership.timer = membership.timer, None
-            if timer is not None:
-                timer.cancel()
-            asking, membership.asking = membership.asking, None
-            if asking is not None:
-                asking.cancel()
+            self._rest(membership)
             for server in membership.servers.values():
                 self._joins.leave(membership.pool, server)
             gone = [*membership.servers.values(), *membership.leaving.values()]
@@ -191,6 +277,15 @@ class Memberships:
             self._place(membership.pool)
             for server in gone:
                 self._joins.forget(membership.pool, server)
+
+    def _rest(self, membership: Membership) -> None:
+        """Ask it no more."""
+        timer, membership.timer = membership.timer, None
+        if timer is not None:
+            timer.cancel()
+        asking, membership.asking = membership.asking, None
+        if asking is not None:
+            asking.cancel()
 
     # when to ask
 
@@ -323,19 +418,18 @@ class Memberships:
     ) -> Server | None:
         """@return: a server that is new or back; L{None} if it cannot be."""
         pool = membership.pool
-        server = membership.leaving.pop(address, None)
-        if server is not None:
-            server.leaving = False
-            self._joins.joinAgain(pool, server)
-            return server
-        template = membership.config.server
-        options = attr.evolve(
-            template, name=nameOf(membership.config.name, address, member, taken),
-            kind="unix" if member.path else "tcp", host=member.host, port=member.port,
-            path=member.path, weight=weightOf(template, member),
-            backup=template.backup or member.priority > lowest, sni=template.sni or member.sni,
-        )  # fmt: skip
+        server = membership.leaving.get(address)
+        if server is None:
+            name = nameOf(membership.config.name, address, member, taken)
+        else:
+            name = server.name
+        options = _optionsOf(membership.config, name, member, lowest)
         try:
+            if server is not None:
+                self._joins.joinAgain(pool, server, options)
+                del membership.leaving[address]
+                server.leaving = False
+                return server
             return self._joins.join(pool, options, f"{pool.name}/{address}")
         except StartError as failed:
             left.append(oneLine(f"{address}: {failed}"))
@@ -367,17 +461,19 @@ class Memberships:
         return changed
 
     def _members(self, pool: Pool) -> tuple[Server, ...]:
-        found = list(self._written[pool])
+        found = list(self._writtenIn(pool))
         for membership in pool.memberships:
             found += membership.servers.values()
             found += membership.leaving.values()
+        found += self._gone.get(pool, ())
         return tuple(found)
 
     def _place(self, pool: Pool) -> None:
         pool.setServers(self._members(pool))
 
     def _look(self) -> None:
-        if self._looking is None and any(one.leaving for one in self._all):
+        left = any(one.leaving for one in self._all) or any(self._gone.values())
+        if self._looking is None and (left or self.retired):
             self._looking = self._reactor.callLater(LOOK, self._looked)
 
     def _looked(self) -> None:
@@ -395,7 +491,33 @@ class Memberships:
                 self._place(membership.pool)
             for server in ended.values():
                 self._joins.forget(membership.pool, server)
+        for pool, gone in self._gone.items():
+            over = [one for one in gone if not one.active and not one.sessions]
+            gone[:] = [one for one in gone if one not in over]
+            if over:
+                self._place(pool)
+            for server in over:
+                self._joins.forget(pool, server)
+        self._gone = {pool: gone for pool, gone in self._gone.items() if gone}
+        for pool in list(self.retired):
+            if not (pool.active or pool.queued or any(one.sessions for one in pool.servers)):
+                self._forgetGone(pool)
         self._look()
+
+    def _forgetGone(self, pool: Pool) -> None:
+        """Forget who has gone of a pool, and all of one that was retired."""
+        gone = self._gone.pop(pool, [])
+        if pool in self.retired:
+            self.retired.remove(pool)
+            gone = list(pool.servers)
+            for server in gone:
+                server.leaving = True
+                self._joins.leave(pool, server)
+            self._written.pop(pool, None)
+        else:
+            self._place(pool)
+        for server in gone:
+            self._joins.forget(pool, server)
 
     def _tell(
         self, membership: Membership, came: list[Server], gone: dict[Server, str]
@@ -419,6 +541,21 @@ class Memberships:
             pool.announcer.tell(pool, server, JOINED, "", str(membership), left=left)
         for server, before in gone.items():
             pool.announcer.tell(pool, server, LEFT, before, str(membership), left=left)
+
+
+def _optionsOf(
+    config: ServersConfig, name: str, member: Member, lowest: int
+) -> ServerConfig:
+    """
+    @param lowest: of the priorities of all that were named.
+    @return: what a server is that a source has named.
+    """
+    template = config.server
+    return attr.evolve(
+        template, name=name, kind="unix" if member.path else "tcp", host=member.host,
+        port=member.port, path=member.path, weight=weightOf(template, member),
+        backup=template.backup or member.priority > lowest, sni=template.sni or member.sni,
+    )  # fmt: skip
 
 
 class _Wrong(BalancerError):

@@ -89,6 +89,8 @@ class Monitor:
     those that are due wait in the order of their times.
 
     @ivar warming: has those that come up start slowly; it runs while this does.
+    @ivar suspected: is told in its place what real traffic speaks against, where another
+        process checks the servers; L{None} elsewhere.
     """
 
     _log = Logger()
@@ -103,6 +105,7 @@ class Monitor:
         @param atOnce: the most checks that run at the same time.
         """
         self.warming = Warming(reactor, clock)
+        self.suspected: Callable[[Server, str, str], object] | None = None
         self._reactor = reactor
         self._clock = clock
         self._random = random
@@ -155,8 +158,10 @@ class Monitor:
         self.warming.forget(server)
         followed = self._followed.pop(server, None)
         if followed is not None:
-            del self._followers[followed][server]
-            del self._stood[server]
+            followers = self._followers[followed]
+            del followers[server], self._stood[server]
+            if not followers:
+                del self._followers[followed]
         watched = self._watched.pop(server, None)
         if watched is not None:
             self._rest(watched)
@@ -170,6 +175,9 @@ class Monitor:
             many that one more takes the server down, C{mark-down} as all that takes; after
             each of them, and after C{fastinter}, the next check comes at the fast interval.
         """
+        if self.suspected is not None:
+            self.suspected(server, onError, reason)
+            return
         watched = self._watched.get(server)
         if watched is None or watched.resting:
             return
@@ -220,6 +228,40 @@ class Monitor:
             status = health.results[-1].status if health.results else "UNK"
             result = Result(up, status, reason, at=self._clock())
             self._changed(pool, server, Transition(up, result))
+
+    def takeBack(self, server: Server) -> None:
+        """
+        A check is not asked any more: what it has said beyond up and down, as of the weight,
+        does not count from now on. What administrators have said does.
+        """
+        health, capacity = server.health, server.capacity
+        if any(one.maxconn == capacity.maxconn for one in health.results):
+            capacity.maxconn = server.options.maxconn
+        capacity.percent = 100
+        server.role = ""
+        if not health.held:
+            health.admin = Admin.READY
+        server.adapt()
+
+    def put(self, pool: Pool, server: Server, admin: str, reason: str) -> None:
+        """
+        Have a server be in another administrative state, whatever checks say.
+
+        @param admin: one of L{Admin}.
+        @param reason: for people.
+        """
+        health = server.health
+        health.held = admin != Admin.READY
+        if health.admin == admin:
+            return
+        state, before = stateOf(server), health.admin
+        health.admin = admin
+        if before == Admin.MAINT and health.usable:
+            self.warming.begin(pool, server)
+        self.administered(pool, server)
+        pool.announcer.tell(pool, server, ADMIN[admin], state, reason)
+        if admin == Admin.MAINT:
+            self.letGo(pool, server)
 
     def start(self) -> None:
         """Begin: the first checks are spread over the interval, the first comes now."""

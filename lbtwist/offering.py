@@ -36,19 +36,23 @@ class Offering:
     )  # fmt: skip
 
     def __init__(self, config: PoolConfig, servers: Iterable[Server], balancer: Any) -> None:
-        self.config = config
         self.name = config.name
         self.servers = tuple(servers)
-        self.balancer = balancer
         self.active = 0
         self.limited = False
         self.usable: tuple[Server, ...] = ()
-        self._offer = Offer(config.name, config.panic_threshold)
         self._weights: tuple[float, ...] = ()
         self._members: dict[str, Server] = {}
         # How many of the usable are full, and the others; None if that is not known.
         self._full = 0
         self._free: tuple[Server, ...] | None = None
+        self._goBy(config, balancer)
+
+    def _goBy(self, config: PoolConfig, balancer: Any) -> None:
+        """Be like this from now on; the servers have to be looked at after it."""
+        self.config = config
+        self.balancer = balancer
+        self._offer = Offer(config.name, config.panic_threshold)
         self._follower = balancer if IFollowing.providedBy(balancer) else None
         # What is told of each server whose count has changed, if anything is.
         self._told: Callable[[Server], object] | None = (

@@ -1,6 +1,6 @@
 """
 The commands of C{lbtwist} that ask a running balancer, and tell it what to do: C{show},
-C{server}, C{drain}, C{wait}.
+C{server}, C{drain}, C{wait}, C{plan}.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Callable
 from getopt import GetoptError, gnu_getopt
 from typing import Any, TextIO
 
+import attr
 from twisted.python import usage
 
+from lbtwist.admin import planning
 from lbtwist.admin.awaiting import MOST
-from lbtwist.admin.client import Client, NoBalancer, Told, addressOf
+from lbtwist.admin.client import TIMEOUT, Client, NoBalancer, Told, addressOf
 from lbtwist.admin.tables import SHOWN, span
 from lbtwist.config.load import load
 from lbtwist.config.model import AdminBind
@@ -30,14 +32,27 @@ REFUSED = 1
 UNUSABLE = 2
 NOBODY = 3
 LATE = 4
+INTERRUPTED = 130
 """
 The exit codes: it was done; the balancer refused it, or the configuration is invalid; the
-command line makes no sense; no balancer answers; it did not come to that in time.
+command line makes no sense; no balancer answers; it did not come to that in time; Ctrl-C.
 """
 
 WAITED = {"drained": "srv-drained", "removable": "srv-removable", "up": "srv-up",
           "down": "srv-down"}  # fmt: skip
 """What C{lbtwist wait} waits for, and the balancer's word for it."""
+
+
+def clientFor(options: Any) -> Client:
+    """
+    @param options: have C{config} and C{socket}.
+    @raise NoBalancer: if no socket is named.
+    @raise ConfigError: if the configuration cannot be read.
+    """
+    if options["socket"]:
+        return Client(AdminBind("unix", path=os.path.abspath(options["socket"])))
+    config, _ = load(options["config"], installed())
+    return Client(addressOf(config, options["config"]))
 
 
 class Asking(usage.Options):
@@ -58,14 +73,8 @@ class Asking(usage.Options):
         super().parseOptions([*first, "--", *words])
 
     def client(self) -> Client:
-        """
-        @raise NoBalancer: if no socket is named.
-        @raise ConfigError: if the configuration cannot be read.
-        """
-        if self["socket"]:
-            return Client(AdminBind("unix", path=os.path.abspath(self["socket"])))
-        config, _ = load(self["config"], installed())
-        return Client(addressOf(config, self["config"]))
+        """@raise NoBalancer: see L{clientFor}, as for C{ConfigError}."""
+        return clientFor(self)
 
 
 class ShowOptions(Asking):
@@ -143,27 +152,62 @@ class WaitOptions(Waiting):
         self["condition"], self["server"] = condition, server
 
 
+class PlanOptions(Asking):
+    """C{lbtwist plan NEW.ini}."""
+
+    synopsis = "[--config FILE | --socket PATH] [--json] NEW.ini"
+    longdesc = (
+        "Says what this file would change in a running balancer, and how many connections that"
+        " concerns: exit 0, or 1 if the file cannot be used. Where no balancer runs it is"
+        " compared with the file that --config names."
+    )
+
+    def parseArgs(self, path: str) -> None:  # type: ignore[override]
+        self["path"] = path
+
+    def client(self) -> Client:
+        try:
+            return super().client()
+        except NoBalancer as nobody:
+            return _Nobody(AdminBind("unix"), str(nobody))
+
+
+@attr.frozen
+class _Nobody(Client):
+    """There is nobody to ask."""
+
+    why: str
+
+    def ask(self, command: str, *more: Any, **others: Any) -> Told:
+        """@raise NoBalancer: always."""
+        raise NoBalancer(self.why)
+
+
 SUBCOMMANDS: list[list[Any]] = [
     ["show", None, ShowOptions, "Show what a running balancer knows."],
     ["server", None, ServerOptions, "Change a server of a running balancer."],
     ["drain", None, DrainOptions, "Give a server no new clients, and wait for the last."],
     ["wait", None, WaitOptions, "Wait until a server is as it should be."],
+    ["plan", None, PlanOptions, "Say what another file would change."],
 ]
 
 
-def run(command: str, options: Any) -> int:
+def run(command: Callable[[Client, Any], int], options: Any) -> int:
     """
+    @param command: one of L{COMMANDS}, or another that asks a balancer.
     @param options: of the command.
     @return: the exit code.
     """
     try:
-        return COMMANDS[command](options.client(), options)
+        return command(options.client(), options)
     except ConfigError as broken:
         print(broken, file=sys.stderr)
         return REFUSED
     except NoBalancer as nobody:
         print(nobody, file=sys.stderr)
         return NOBODY
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever reads has read enough; nothing more is to be written at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -174,8 +218,8 @@ def _show(client: Client, options: Any) -> int:
     verb, written = SHOWN[options["what"]]
     told = client.ask(" ".join([verb, *map(escaped, options["words"])]))
     if not told.good or told.value is None:
-        return _tell(told, options)
-    print(_json(told.value) if options["json"] else written(told.value), end="", flush=True)
+        return tell(told, options)
+    print(asJSON(told.value) if options["json"] else written(told.value), end="", flush=True)
     return GOOD
 
 
@@ -184,11 +228,11 @@ def escaped(text: str) -> str:
     return "".join(f"\\{one}" if one.isspace() or one in ";\\" else one for one in text)
 
 
-def _json(value: Any) -> str:
+def asJSON(value: Any) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def _tell(told: Told, options: Any) -> int:
+def tell(told: Told, options: Any) -> int:
     """
     Say how it went.
 
@@ -196,7 +240,7 @@ def _tell(told: Told, options: Any) -> int:
     """
     code = GOOD if told.good else LATE if told.severity == "warning" else REFUSED
     if options["json"]:
-        print(_json({"done": told.good, "text": told.text, "value": told.value}), end="")
+        print(asJSON({"done": told.good, "text": told.text, "value": told.value}), end="")
     elif told.text:
         print(told.text, file=sys.stdout if told.good else sys.stderr)
     return code
@@ -204,13 +248,13 @@ def _tell(told: Told, options: Any) -> int:
 
 def _server(client: Client, options: Any) -> int:
     change = " ".join(map(escaped, options["change"]))
-    return _tell(client.ask(f"set server {escaped(options['server'])} {change}"), options)
+    return tell(client.ask(f"set server {escaped(options['server'])} {change}"), options)
 
 
 def _drain(client: Client, options: Any) -> int:
     told = client.ask(f"set server {escaped(options['server'])} state drain")
     if not told.good or not options["until"]:
-        return _tell(told, options)
+        return tell(told, options)
     return _await(client, "srv-drained", options)
 
 
@@ -223,10 +267,13 @@ def _await(client: Client, condition: str, options: Any) -> int:
     progress = Progress(lambda: _left(client, options["server"]))
     milliseconds = round(options["seconds"] * 1000)
     try:
-        told = client.ask(f"wait {milliseconds}ms {condition} {server}", progress.show)
+        told = client.ask(
+            f"wait {milliseconds}ms {condition} {server}", progress.show,
+            limit=options["seconds"] + TIMEOUT,
+        )  # fmt: skip
     finally:
         progress.end()
-    return _tell(told, options)
+    return tell(told, options)
 
 
 def _left(client: Client, server: str) -> str:
@@ -238,6 +285,27 @@ def _left(client: Client, server: str) -> str:
             bound = "" if row["bound"] is None else f", {row['bound']} clients may come back"
             return f"{server} {row['state']}: {row['sessions']} sessions{bound}"
     return f"{server} is gone"
+
+
+def _plan(client: Client, options: Any) -> int:
+    path = os.path.abspath(options["path"])
+    against = ""
+    try:
+        told = client.ask(f"plan {escaped(path)}")
+    except NoBalancer as nobody:
+        if options["socket"]:
+            # Which file that balancer would have is not known.
+            raise
+        against = f"compared with the file {options['config']}, nothing runs: {nobody}"
+        answer = planning.compared(options["config"], options["path"], installed())
+        told = Told(answer.severity.name.lower(), answer.text.rstrip("\n"), answer.value)
+    if not told.good or told.value is None:
+        return tell(told, options)
+    if against:
+        print(against, file=sys.stderr)
+    lines = told.value["lines"]
+    print(asJSON(told.value) if options["json"] else "\n".join([*lines, ""]), end="", flush=True)
+    return GOOD
 
 
 class Progress:
@@ -279,4 +347,5 @@ class Progress:
 
 COMMANDS: dict[str, Callable[[Client, Any], int]] = {
     "show": _show, "server": _server, "drain": _drain, "wait": _wait,
+    "plan": _plan,
 }  # fmt: skip

@@ -16,6 +16,7 @@ This module does not read files and knows no option by name.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -36,11 +37,13 @@ class Kind(Generic[T]):
     @ivar several: whether it is a tuple of what separate words say.
     @ivar repeats: whether C{key=value} may come more than once in a value; it is a
         tuple then.
+    @ivar secret: whether nobody is shown such a value.
     """
 
     form = "VALUE"
     several = False
     repeats = False
+    secret = False
 
     def parse(self, text: str) -> T:
         """
@@ -59,6 +62,12 @@ class Text(Kind[str]):
         if not text:
             raise ValueError("needs a value")
         return text
+
+
+class Secret(Text):
+    """Text that nobody is shown, as a password."""
+
+    secret = True
 
 
 class Name(Kind[str]):
@@ -123,6 +132,17 @@ class Integer(Kind[int]):
                 bounds = f"from {self.least} to {self.most}"
             raise ValueError(f"{number} is out of bounds: {bounds} is accepted")
         return number
+
+
+class Workers(Kind[int]):
+    """How many processes: a number, or C{auto}: one for each processor that may be used."""
+
+    form = "NUMBER|auto"
+
+    def parse(self, text: str) -> int:
+        if text == "auto":
+            return len(os.sched_getaffinity(0))
+        return Integer(0, 256).parse(text)
 
 
 class Percent(Kind[int]):

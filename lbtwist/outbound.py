@@ -13,6 +13,7 @@ from typing import Any
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.exchange import Exchange
 from lbtwist.net.addresses import pair
+from lbtwist.net.inside import Inside, ObjectEndpoint
 from lbtwist.net.outgoing import Outgoing
 from lbtwist.net.tls import TLSOutgoing
 from lbtwist.server import Server
@@ -26,11 +27,16 @@ def outgoing(
     @return: a connection to a server that is not being made yet.
     @raise OSError: if there is no descriptor for it.
     """
-    assert server.endpoint is not None, f"{server!r} has no address"
-    if server.tls is None:
-        transport = Outgoing(server.endpoint, protocol, reactor)
+    endpoint = server.endpoint
+    assert endpoint is not None, f"{server!r} has no address"
+    transport: Outgoing
+    if isinstance(endpoint, ObjectEndpoint):
+        alone = exchange is not None and (exchange.request is None or server.private)
+        transport = Inside(endpoint, protocol, reactor, exchange if alone else None)
+    elif server.tls is None:
+        transport = Outgoing(endpoint, protocol, reactor)
     else:
-        transport = TLSOutgoing(server.endpoint, protocol, reactor, server.tls)
+        transport = TLSOutgoing(endpoint, protocol, reactor, server.tls)
     if server.origin is not None:
         transport.prepare = server.origin.prepare(exchange)
     return transport

@@ -209,10 +209,14 @@ def exchangeFinished(exchange: Exchange) -> None:
 
 
 class Ejections:
-    """Who of a pool's servers is ejected and for how long: Envoy's outlier detection."""
+    """
+    Who of a pool's servers is ejected and for how long: Envoy's outlier detection.
+
+    @ivar options: of its pool.
+    """
 
     def __init__(self, options: OutlierOptions) -> None:
-        self._options = options
+        self.options = options
 
     def refusal(self, server: Server, servers: Iterable[Server]) -> str:
         """
@@ -222,7 +226,7 @@ class Ejections:
         """
         here = [one for one in servers if not one.leaving]
         ejected = sum(one.health.ejected for one in here)
-        percent = self._options.max_ejection
+        percent = self.options.max_ejection
         # One may always be ejected; of few servers it is more than its share.
         if ejected and (ejected + 1) * 100 > percent * len(here):
             return f"{ejected} of {len(here)} servers are ejected, and max-ejection is {percent}%"
@@ -236,7 +240,7 @@ class Ejections:
 
         @return: for how many seconds.
         """
-        base, most = self._options.base_ejection, self._options.max_ejection_time
+        base, most = self.options.base_ejection, self.options.max_ejection_time
         # Not counted beyond the longest: it would take as long to be forgiven.
         if watch.ejections * base < most:
             watch.ejections += 1
@@ -256,7 +260,7 @@ class Ejections:
 
         @return: the outliers, the worst first, each with the reason.
         """
-        options = self._options
+        options = self.options
         threshold = options.failure_percentage
         found: list[tuple[float, Watch]] = []
         for watch in watches:

@@ -9,7 +9,8 @@ after the connection stands. Which servers can be had is L{lbtwist.offering}'s.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attr
@@ -27,9 +28,10 @@ from lbtwist.interfaces import IInspecting
 from lbtwist.limiting import Limits, limitsOf
 from lbtwist.offering import Offering
 from lbtwist.outbound import sourceOf
+from lbtwist.persistence.bond import Bond
 from lbtwist.persistence.chain import Chain
 from lbtwist.queueing import Place, Queue
-from lbtwist.retries import retriesOf
+from lbtwist.retries import Retries, retriesOf
 from lbtwist.reuse import Reuse
 from lbtwist.rules.rulebook import NO_RULES
 from lbtwist.server import Forecast, Server
@@ -65,6 +67,8 @@ class Pool(Offering):
     @ivar retries: how requests are sent again that have been sent; L{None} if none is.
     @ivar rules: what is asked of exchanges on their way through it.
     @ivar announcer: tells what happens to its servers.
+    @ivar elsewhere: how many wait in other processes, where those serve.
+    @ivar told: is told when something about its servers is another, as L{serversChanged} is.
     """
 
     # See Offering.
@@ -85,35 +89,100 @@ class Pool(Offering):
         self.reactor = reactor
         self.deadlines = deadlines
         self.seconds: Callable[[], float] = deadlines.seconds
-        self.reuse = Reuse(config, deadlines)
         self.traffic = PoolTraffic()
         self.rules = NO_RULES
         self.announcer = Announcer()
-        self.retries = retriesOf(config, self.seconds)
-        self._connects = CONNECT in config.retry_on
         self.tellsSource = False
+        self.elsewhere = 0
+        self.told: Callable[[Pool], object] | None = None
         self.memberships: tuple[Any, ...] = ()
-        self.persistence = persistence
-        self.inspecting: tuple[Any, ...] = () if persistence is None else persistence.inspecting
-        if IInspecting.providedBy(balancer):
-            self.inspecting += (balancer,)
-        self._limits = limitsOf(config, self.servers)
-        if self._limits is not None:
-            self._counted = self._countedToo
         self._queue = Queue() if queue is None else queue
         self._serving = False
         # While servers were given out more have become free, and whose is not known.
         self._more = False
+        self.reuse: Reuse = Reuse(config, deadlines)
+        self.retries: Retries | None = None
+        self._actBy(config, persistence)
         self.serversChanged()
+
+    def _actBy(self, config: PoolConfig, persistence: Chain | None) -> None:
+        if not self.reuse.isOf(config):
+            # What stands was opened by the options that it had.
+            for server in self.servers:
+                self.reuse.drop(server)
+                server.renew()
+            self.reuse = Reuse(config, self.deadlines)
+        self.retries = retriesOf(config, self.seconds)
+        self._connects = CONNECT in config.retry_on
+        self.persistence = persistence
+        self.inspecting: tuple[Any, ...] = () if persistence is None else persistence.inspecting
+        if IInspecting.providedBy(self.balancer):
+            self.inspecting += (self.balancer,)
+        self._limits = limitsOf(config, [one for one in self.servers if not one.leaving])
+        if self._limits is not None:
+            self._counted = self._countedToo
+
+    def change(
+        self, before: PoolConfig, balancer: Any, persistence: Chain | None, queue: Queue
+    ) -> None:
+        """
+        Be what L{config} says now. Exchanges that have a server go on; those who wait for one
+        keep their places, and their turn.
+
+        @param before: what it said.
+        @param balancer: the one that it has, if that is the same; likewise C{persistence}.
+        @param queue: says how it is waited from now on; nobody waits in it.
+        """
+        retries, limits, chain = self.retries, self._limits, self.persistence
+        config = self.config
+        self._goBy(config, balancer)
+        self._actBy(config, persistence)
+        same = config.retry_budget == before.retry_budget
+        if same and retries is not None and self.retries is not None:
+            self.retries.budget = retries.budget
+        if self._limits is not None:
+            self._limits.loaded(self.active, len(self._queue))
+        elif limits is not None:
+            for server in self.servers:
+                server.capacity.load = None
+                server.adapt()
+        self.limited = self._limits is not None and self._limits.full
+        self._queue.goBy(queue)
+        self.serversChanged()
+        if chain is not persistence:
+            self._loosen()
+
+    def _loosen(self) -> None:
+        """Those who wait do so for any server: what they were bound by is not there any more."""
+        with self.still():
+            for place in self._queue.places():
+                if place.line is None:
+                    continue
+                place.waiting.exchange.bond = None if self.persistence is None else Bond()
+                if place.bound is not None:
+                    self._pickAgain(place)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Meanwhile nobody who waits is served; who does this sees to it that they are then."""
+        serving, self._serving = self._serving, True
+        try:
+            yield
+        finally:
+            self._serving = serving
 
     @property
     def queued(self) -> int:
         """How many exchanges wait for a slot."""
-        return len(self._queue)
+        return len(self._queue) + self.elsewhere
 
     def queuedFor(self, server: Server) -> int:
         """@return: how many of them wait for this server and take no other."""
         return self._queue.waiting(server)
+
+    def places(self) -> Iterator[Place]:
+        """@return: all who wait."""
+        return self._queue.places()
 
     def setServers(self, servers: Iterable[Server]) -> None:
         """
@@ -135,6 +204,8 @@ class Pool(Offering):
             self.persistence.serversChanged(self.servers, self.usable)
             if self._queue:
                 self._letGo(self.persistence)
+        if self.told is not None:
+            self.told(self)
         self._serve(None)
 
     # from the request's side
@@ -278,8 +349,7 @@ class Pool(Offering):
     def _letGo(self, chain: Chain) -> None:
         """Those who wait for a server that does not come any more go elsewhere."""
         # Slots that are given back meanwhile are given out when all have been asked.
-        serving, self._serving = self._serving, True
-        try:
+        with self.still():
             for place in self._queue.bound():
                 bound = place.bound
                 # One may leave because of another.
@@ -288,8 +358,6 @@ class Pool(Offering):
                 if not chain.keeps(place.waiting.exchange, bound):
                     chain.failed(place.waiting.exchange, bound)
                     self._pickAgain(place)
-        finally:
-            self._serving = serving
 
     def _pickAgain(self, place: Place) -> None:
         """Let a place take any server, at once or after the rest of its time."""
@@ -323,10 +391,9 @@ class Pool(Offering):
         bond = exchange.bond
         if not 0 < server.maxqueue <= self._queue.waiting(server):
             return False
-        if bond is None or bond.by is None:
+        if bond is None or bond.by is None or self.persistence is None:
             # It has just got this one, as parallel exchanges of it have.
             return False
-        assert self.persistence is not None
         self.persistence.failed(exchange, server)
         return True
 
@@ -375,12 +442,15 @@ class Pool(Offering):
     def _claimed(self, waiting: Waiting, server: Server) -> None:
         """@param server: has the client now."""
         exchange = waiting.exchange
+        chain = self.persistence
         if server is exchange.server:
             self._reach(server, waiting)
             return
         self.release(exchange)
-        chain = self.persistence
-        assert chain is not None
+        if chain is None:
+            # It is not there any more.
+            self._pick(waiting)
+            return
         if chain.keeps(exchange, server):
             self._recalled(waiting, server)
         else:

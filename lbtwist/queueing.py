@@ -252,6 +252,19 @@ class Queue:
             return self._rest.count if len(self._tenants) >= MOST_TENANTS else 0
         return tenant.count
 
+    def goBy(self, other: Queue) -> None:
+        """
+        Tell tenants apart as another one does, from now on. Who waits keeps the line where it
+        is, and that has the weight that it had.
+        """
+        self._key = other._key
+        self._weights = other._weights
+
+    def places(self) -> Iterator[Place]:
+        """@return: all who wait."""
+        for group in list(self._groups.values()):
+            yield from list(group.places())
+
     def join(self, pool: Pool, waiting: Waiting, bound: Server | None) -> Place:
         """@return: the new place."""
         self._number += 1

@@ -35,9 +35,11 @@ class Context:
     @ivar wallclock: seconds since the epoch.
     @ivar store: for kinds of persistence: the L{lbtwist.interfaces.IPersistenceStore} of
         the pool.
-    @ivar stores: for verbs: the L{lbtwist.interfaces.ISharedStore} of each C{[store]}.
+    @ivar stores: for verbs: the L{lbtwist.interfaces.ISharedStore} of each C{[store]}; that of
+        C{""} is what several processes share that serve together.
     @ivar secret: for kinds of persistence: random bytes that stay the same while the
         process runs.
+    @ivar owner: for verbs: whose rules they are in, such as C{frontend www}.
     @ivar names: for sources: finds addresses and services, see
         L{lbtwist.discovery.LooksFurther}.
     @ivar scope: for verbs, balancers and persistence: what expressions in their options may
@@ -54,6 +56,7 @@ class Context:
     store: Any = None
     stores: Mapping[str, Any] = attr.field(factory=dict)
     secret: bytes = b""
+    owner: str = ""
 
 
 @implementer(IExtension, IPlugin)

@@ -17,6 +17,13 @@ MOST_PRIVATE = 4
 """Connections that are kept for one client, each to another server."""
 
 
+_OPTIONS = (
+    "http_reuse", "idle_connections", "idle_timeout", "idle_age", "retry_on", "timeout_server",
+    "absolute_uri",
+)  # fmt: skip
+"""What L{lbtwist.http.back} and L{Reuse} go by."""
+
+
 class Idle(Protocol):
     """
     What is kept: a connection that can tell its age and whether it still stands.
@@ -56,6 +63,7 @@ class Reuse:
     """
 
     def __init__(self, config: PoolConfig, deadlines: Deadlines) -> None:
+        self._config = config
         self.mode = config.http_reuse
         self._most = config.idle_connections
         self._timeout = config.idle_timeout
@@ -63,6 +71,10 @@ class Reuse:
         # Nothing is sent again, whatever happens.
         self._once = not config.retry_on
         self._deadlines = deadlines
+
+    def isOf(self, config: PoolConfig) -> bool:
+        """@return: whether connections would be opened and kept by these options just so."""
+        return all(getattr(config, name) == getattr(self._config, name) for name in _OPTIONS)
 
     def take(self, server: Server, first: bool, careful: bool) -> Idle | None:
         """

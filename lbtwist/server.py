@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import attr
@@ -177,7 +178,8 @@ class Server:
 
     @ivar key: what hashes are made of: stays the same for the same server over
         restarts, and does not depend on the others.
-    @ivar endpoint: where it listens; L{None} while its name is not resolved.
+    @ivar endpoint: where it listens; L{None} while its name is not resolved. A connection that
+        was opened to another object than this, equal or not, is not used again: see L{renew}.
     @ivar weight: its share now, from 0 (nobody new) to 256; in hundredths where it starts
         slowly, or its check has said so.
     @ivar maxconn: how many exchanges at once now; 0 is no limit.
@@ -270,6 +272,10 @@ class Server:
     def whole(self) -> int:
         """Its weight, for who can use no fraction and does not see that it starts slowly."""
         return max(1, round(self.weight / self.capacity.warmth))
+
+    def renew(self) -> None:
+        """What is spoken on its connections is another now: those that stand are not used again."""
+        self.endpoint = copy(self.endpoint)
 
     def adapt(self) -> bool:
         """

@@ -133,6 +133,9 @@ class Session:
             self._close(cause, self.exchange.stage)
         self._client.transport.abortConnection()
 
+    def retire(self) -> None:
+        """A session has no moment between two exchanges: it goes on."""
+
     def drain(self) -> None:
         """A session has no moment between two exchanges: it goes on."""
 

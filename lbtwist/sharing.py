@@ -42,7 +42,7 @@ class _Together:
         """
         self._local = local
         self._ask = ask
-        self._counts = context.stores[options.store].counts(_nameOf(options))
+        self._counts = context.stores[options.store].counts(_nameOf(options, context.owner))
         self._most = options.concurrency
         rate = options.rate
         if rate is not None:
@@ -84,14 +84,19 @@ class _Together:
         self._counts.leave(lease)
 
 
-def _nameOf(options: limits.LimitOptions) -> bytes:
-    """@return: by which lines that count together are the same, here and elsewhere."""
+def _nameOf(options: limits.LimitOptions, owner: str) -> bytes:
+    """
+    @param owner: whose rule it is: without a store they count apart.
+    @return: by which lines that count together are the same, here and elsewhere.
+    """
     if options.name:
         return options.name.encode()
     rate = options.rate
     how = f"{options.concurrency}" if rate is None else f"{rate.count}/{rate.period:g}"
     kind = type(options).__name__
     said = f"{kind} {how} {options.burst} {options.by.text}"
+    if not options.store:
+        said = f"{owner}: {said}"
     # None that is written has a space.
     return b" " + blake2b(said.encode(), digest_size=12).hexdigest().encode()
 

@@ -9,12 +9,15 @@ L{Course}. Not here: logs.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attr
 
+from lbtwist.averages import Averages
+from lbtwist.captures import Captures
+from lbtwist.exemplars import Exemplars
+from lbtwist.failures import LONGEST, Failed, Failures
 from lbtwist.histogram import WRITTEN_DOWN, Histogram, Times
 
 if TYPE_CHECKING:
@@ -43,41 +46,6 @@ class Traffic:
             setattr(self, field.name, getattr(fresh, field.name))
 
 
-MOST_FAILURES = 100
-"""Of one frontend so many of the last exchanges that failed are remembered."""
-
-LONGEST = 256
-"""Characters of a text of theirs."""
-
-
-@attr.frozen
-class Failed:
-    """
-    An exchange that failed, as it is remembered for a while. Texts in it may come from
-    anywhere, and are cut to L{LONGEST}.
-
-    @ivar at: when it ended, by the clock.
-    @ivar request: the method and the target; C{""} where no request was understood.
-    @ivar rule: the text of the rule that has decided, if one has.
-    @ivar reason: what L{lbtwist.exchange.Exchange.reason} said.
-    """
-
-    at: float
-    number: int
-    frontend: str
-    client: tuple[str, int]
-    pool: str
-    server: str
-    cause: str
-    stage: str
-    status: int
-    request: str
-    rule: str
-    reason: str
-    bytesIn: int
-    bytesOut: int
-
-
 @attr.define(eq=False)
 class FrontendTraffic(Traffic):
     """
@@ -92,6 +60,9 @@ class FrontendTraffic(Traffic):
         them.
     @ivar shaken: how long those took that succeeded, without the wait for their turn.
     @ivar times: how long exchanges took that came to no pool; see L{frontendTimes}.
+    @ivar failures: what is remembered of exchanges that failed.
+    @ivar captures: what clients sent that was refused.
+    @ivar exemplars: traces of exchanges that took so and so long.
     """
 
     connections: int = 0
@@ -103,7 +74,9 @@ class FrontendTraffic(Traffic):
     times: Times = attr.field(factory=Times)
     denied: int = 0
     requestErrors: int = 0
-    recent: deque[Failed] = attr.field(factory=lambda: deque(maxlen=MOST_FAILURES))
+    failures: Failures = attr.field(factory=Failures)
+    captures: Captures = attr.field(factory=Captures)
+    exemplars: Exemplars = attr.field(factory=Exemplars)
 
 
 @attr.define(eq=False)
@@ -158,6 +131,7 @@ class PoolTraffic(BackTraffic):
     @ivar overBudget: attempts that were not made because there were too many.
     @ivar connects: connections to servers that are gone; C{reuses} the same of exchanges that
         needed none.
+    @ivar captures: what servers sent that was refused.
     """
 
     retries: int = 0
@@ -168,6 +142,7 @@ class PoolTraffic(BackTraffic):
     unconnected: int = 0
     connects: int = 0
     reuses: int = 0
+    captures: Captures = attr.field(factory=Captures)
 
     def absorb(self, other: ServerTraffic) -> None:
         """A server is about to be forgotten; what only it has counted is not."""
@@ -239,6 +214,9 @@ def count(exchange: Exchange) -> None:
     # What we were told to answer by ourselves is in good order too.
     if exchange.cause not in ("-", "L"):
         _countFailed(exchange)
+    elif status == 5 and exchange.cause == "-":
+        # In good order, and no less a failure to whoever has asked.
+        exchange.frontend.traffic.failures.note(_remembered(exchange))
     traffic = frontend = exchange.frontend.traffic
     traffic.exchanges += 1
     traffic.bytesIn += bytesIn
@@ -283,7 +261,7 @@ def _countFailed(exchange: Exchange) -> None:
     cause, stage = exchange.cause, exchange.stage
     frontend = exchange.frontend.traffic
     frontend.failed += 1
-    frontend.recent.append(_remembered(exchange))
+    frontend.failures.note(_remembered(exchange))
     unanswered = exchange.response is None
     if cause == "P" and exchange.status != 502 and unanswered:
         frontend.refused += 1
@@ -320,7 +298,8 @@ def _remembered(exchange: Exchange) -> Failed:
         getattr(exchange.frontend, "name", ""), exchange.connection.client,
         "" if pool is None else pool.name, "" if server is None else server.name,
         exchange.cause, exchange.stage, exchange.status, request.decode("latin-1"),
-        "" if rule is None else rule.text[:LONGEST], exchange.reason[:LONGEST],
+        "" if rule is None else rule.text[:LONGEST],
+        "" if rule is None else str(rule.where)[:LONGEST], exchange.reason[:LONGEST],
         exchange.bytesIn, exchange.bytesOut,
     )  # fmt: skip
 
@@ -331,6 +310,7 @@ class Course:
     How something goes: what is not counted but looked at, once in a while.
 
     @ivar number: what it is known by, from 1 on, as long as it is there.
+    @ivar total: the most that had begun so far, see L{begun}.
     @ivar most: the most that ran at once. Of what began and ended between two looks nothing
         is known.
     @ivar mostQueued: the most that waited.
@@ -341,9 +321,11 @@ class Course:
     @ivar since: when it was not in that state yet.
     @ivar downtime: seconds in which it was of no use.
     @ivar wentDown: how often it came to be so.
+    @ivar averages: how long what it does takes of late.
     """
 
     number: int = 0
+    total: int = 0
     most: int = 0
     mostQueued: int = 0
     rate: int = 0
@@ -355,6 +337,7 @@ class Course:
     since: float = 0.0
     downtime: float = 0.0
     wentDown: int = 0
+    averages: Averages = attr.field(factory=Averages)
     _down: bool = False
     _lookedAt: float | None = None
     _began: int = 0
@@ -397,6 +380,15 @@ class Course:
         self._requests = requests
         self._down = down
 
+    def begun(self, count: int) -> int:
+        """
+        @param count: how many have ended, or run.
+        @return: how many have begun: never less than before, though what goes to another
+            server, or loses a race, has not ended here.
+        """
+        self.total = max(self.total, count)
+        return self.total
+
     def clear(self, everything: bool = False) -> None:
         """
         Forget what the most was.
@@ -406,5 +398,6 @@ class Course:
         self.most = self.mostQueued = self.mostRate = self.mostRequestRate = 0
         if everything:
             self.downtime = 0.0
-            self.wentDown = 0
+            self.wentDown = self.total = 0
             self.lastAt = None
+            self.averages = Averages()

@@ -34,18 +34,20 @@ class _Starting:
     A server that starts slowly.
 
     @ivar since: when it came up.
+    @ivar seconds: until it has all of its weight, as was said then.
     @ivar step: how many steps it has made.
     """
 
     pool: Pool
     server: Server
     since: float
+    seconds: float
     step: int = 0
 
     @property
     def pause(self) -> float:
         """Seconds of a step."""
-        return self.server.slowstart / STEPS
+        return self.seconds / STEPS
 
     @property
     def due(self) -> float:
@@ -100,7 +102,7 @@ class Warming:
         self.forget(server)
         if not self._running or not server.slowstart:
             return
-        self._starting[server] = _Starting(pool, server, self._clock())
+        self._starting[server] = _Starting(pool, server, self._clock(), server.slowstart)
         server.capacity.warmth = COLDEST
         server.adapt()
         self._schedule()

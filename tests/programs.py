@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PACKAGES = {
+    "chromium": "chromium",
     "curl": "curl",
     "dnsmasq": "dnsmasq-base",
     "haproxy": "haproxy",
@@ -32,12 +33,17 @@ PACKAGES = {
     "openssl": "openssl",
     "pg_basebackup": "postgresql",
     "postgres": "postgresql",
+    "promtool": "prometheus",
     "psql": "postgresql",
     "redis-server": "redis-server",
+    "rsyslogd": "rsyslog",
     "slapd": "slapd",
     "socat": "socat",
     "squid": "squid",
+    "systemd-analyze": "systemd",
+    "systemd-socket-activate": "systemd",
     "testssl": "testssl.sh",
+    "tmux": "tmux",
     "wrk": "wrk",
 }
 

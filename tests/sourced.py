@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.server import Site
 
 import lbtwist.build
+import lbtwist.building
 from lbtwist.config.load import loadText
 from lbtwist.discovery import Resolver
 from lbtwist.registry import installed
@@ -57,7 +58,7 @@ class SourcedTestCase(TestCase):
         config, warnings = loadText(CONFIG.format(line=line), installed())
         assert warnings == []
         self.patch(
-            lbtwist.build, "Resolver",
+            lbtwist.building, "Resolver",
             lambda reactor: Resolver(reactor, "/dev/null", self.nameServers),
         )  # fmt: skip
         self.balancer = lbtwist.build.build(config, reactor=reactor)

@@ -451,7 +451,8 @@ class TestDates:
 def test_json():
     rule = SimpleNamespace(where=Position("lb.ini", 7, 5))
     exchange = ended(
-        requestId="5f0c", reason="all is well", ahead=(1, 2), retries=1, passthrough="Connect",
+        requestId="5f0c", trace="0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+        reason="all is well", ahead=(1, 2), retries=1, passthrough="Connect",
         rule=rule,
     )  # fmt: skip
     line = written(exchange, "json")
@@ -476,6 +477,8 @@ def test_json():
         "connections": {"process": 1, "frontend": 1, "pool": 1, "server": 1},
         "queue": {"server": 1, "pool": 2},
         "request_id": "5f0c",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "span_id": "b7ad6b7169203331",
         "passthrough": "Connect",
         "rule": "lb.ini:7",
         "reason": "all is well",
@@ -629,11 +632,11 @@ def test_beyondTheBoundLinesAreDroppedAndCounted(clock, pipe, writer, events):
         writer.write(line)
     writer.write("there is room for this one")
     assert writer.dropped == 4
-    assert repr(writer) == f"<Writer {pipe.path} dropped=4>"
-    assert told(events) == [f"access log {pipe.path} takes nothing more: lines are dropped"]
+    assert repr(writer) == f"<Writer file:{pipe.path} dropped=4>"
+    assert told(events) == [f"log file:{pipe.path} takes nothing more: lines are dropped"]
     assert pipe.readWith(clock) == f"{line}\n" * 16 + "there is room for this one\n"
     assert told(events)[1:] == [
-        f"access log {pipe.path} is written again; 4 lines were dropped so far"
+        f"log file:{pipe.path} is written again; 4 lines were dropped so far"
     ]
     writer.write("and on")
     clock.advance(logwriter.TICK)
@@ -647,9 +650,9 @@ def test_closeWhileLinesAreDropped(pipe, writer, events):
     writer.close()
     writer.write("late")
     assert told(events) == [
-        f"access log {pipe.path} takes nothing more: lines are dropped",
-        f"access log {pipe.path} was closed; 20 lines were dropped so far",
-        f"access log {pipe.path} takes nothing more: lines are dropped",
+        f"log file:{pipe.path} takes nothing more: lines are dropped",
+        f"log file:{pipe.path} was closed; 20 lines were dropped so far",
+        f"log file:{pipe.path} takes nothing more: lines are dropped",
     ]
     assert writer.dropped == 21
 
@@ -661,14 +664,14 @@ def test_aReaderThatIsGoneAndComesBack(clock, pipe, writer, events):
     writer.write("two")
     clock.advance(logwriter.TICK)
     assert told(events) == [
-        f"access log {pipe.path} cannot be written, lines are kept for now: Broken pipe"
+        f"log file:{pipe.path} cannot be written, lines are kept for now: Broken pipe"
     ]
     pipe.listen()
     assert pipe.read() == ""
     clock.advance(logwriter.TICK)
     assert pipe.read() == "one\ntwo\n"
     assert told(events)[1:] == [
-        f"access log {pipe.path} is written again; 0 lines were dropped so far"
+        f"log file:{pipe.path} is written again; 0 lines were dropped so far"
     ]
 
 
@@ -682,8 +685,8 @@ def test_aFullDisk(clock, events):
     writer.close()
     assert writer.dropped == 2
     assert told(events) == [
-        "access log /dev/full cannot be written, lines are kept for now: No space left on device",
-        "access log /dev/full was closed; 2 lines were dropped so far",
+        "log file:/dev/full cannot be written, lines are kept for now: No space left on device",
+        "log file:/dev/full was closed; 2 lines were dropped so far",
     ]
     assert clock.getDelayedCalls() == []
 
@@ -768,7 +771,7 @@ def test_rotationThatFails(clock, tmp_path, events):
     writer.close()
     assert (moved / "access.log").read_text() == "still here\n"
     assert told(events) == [
-        f"access log {path} cannot be opened again, the old file is kept: No such file or directory"
+        f"log file:{path} cannot be opened again, the old file is kept: No such file or directory"
     ]
 
 
@@ -824,6 +827,23 @@ def test_standardOutputThatNobodyReadsStopsNothing(clock):
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     assert found == b"x" * 20000 + b"\n"
+
+
+def test_standardOutputGetsWholeLines(clock):
+    # Another process may write there in between.
+    writer = Writer(clock)
+    found = b""
+    with stdout() as reader:
+        writer.open()
+        for number in range(20):
+            writer.write(f"{number:03}" + "x" * 996)
+        writer.flush()
+        while found.count(b"\n") < 20:
+            found += os.read(reader, 99999)
+            assert found.endswith(b"\n")
+            clock.advance(logwriter.TICK)
+        writer.close()
+    assert [int(line[:3]) for line in found.splitlines()] == list(range(20))
 
 
 def test_standardOutputThatIsClosedEndsTheStart(clock):

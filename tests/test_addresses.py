@@ -1,7 +1,10 @@
 """From a bind to a listening socket, and what is said where there can be none."""
 
 import errno
+import grp
 import os
+import pwd
+import re
 import socket
 import stat
 
@@ -164,12 +167,84 @@ def test_unixInUse(tmp_path):
         assert answers(skt)
 
 
+def test_unixInUseByWhoTakesNobodyNow(tmp_path):
+    """Nobody is waited for, and nothing is taken away."""
+    path = str(tmp_path / "lb.sock")
+    with listen(bind("unix", path=path, backlog=0)), socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        assert "Address already in use" in problem("unix", path=path)
+    assert os.path.exists(path)
+
+
+def test_unixInUseByDatagrams(tmp_path):
+    path = str(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(path)
+        assert "Address already in use" in problem("unix", path=path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"line", path)
+
+
+def test_unixOfAnotherUser(tmp_path, monkeypatch):
+    class Forbidden(socket.socket):
+        def connect_ex(self, path):
+            return errno.EACCES
+
+    path = str(tmp_path / "lb.sock")
+    with listen(bind("unix", path=path)) as skt:
+        monkeypatch.setattr(socket, "socket", Forbidden)
+        assert problem("unix", path=path).endswith(
+            "a socket of another user is there, and may be in use"
+        )
+        monkeypatch.undo()
+        assert answers(skt)
+
+
 def test_unixInTheWay(tmp_path):
     """A file is never taken away."""
     path = tmp_path / "lb.sock"
     path.write_text("precious")
     assert "not a socket" in problem("unix", path=str(path))
     assert path.read_text() == "precious"
+
+
+def test_unixOfThisUser(tmp_path):
+    """By name or by number; who is not root may say so of itself."""
+    path = str(tmp_path / "lb.sock")
+    for user, group in (
+        (pwd.getpwuid(os.getuid()).pw_name, ""), ("", grp.getgrgid(os.getgid()).gr_name),
+        (str(os.getuid()), str(os.getgid())),
+    ):  # fmt: skip
+        with listen(bind("unix", path=path, user=user, group=group)):
+            found = os.stat(path)
+            assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_unixGivenToAnotherUser(tmp_path):
+    path = str(tmp_path / "lb.sock")
+    with listen(bind("unix", path=path, user="nobody", group="nogroup", mode=0o600)):
+        found = os.stat(path)
+        nobody = pwd.getpwnam("nobody").pw_uid
+        assert (found.st_uid, found.st_gid) == (nobody, grp.getgrnam("nogroup").gr_gid)
+        assert stat.S_IMODE(found.st_mode) == 0o600
+
+
+def test_unixOfNobodyKnown(tmp_path):
+    path = str(tmp_path / "lb.sock")
+    for what in ("user", "group"):
+        said = problem("unix", path=path, **{what: "no-such-one"})
+        assert f"there is no {what} 'no-such-one' on this machine" in said
+
+
+def test_unixGivenByAnOrdinaryUser(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "chown", refused)
+    said = problem("unix", path=str(tmp_path / "lb.sock"), user="nobody")
+    assert "only root may give it to user 'nobody'" in said
+
+
+def refused(*arguments):
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 def test_unixNowhere(tmp_path):
@@ -230,6 +305,34 @@ def test_systemd(passed, monkeypatch):
     monkeypatch.setenv("LISTEN_FDS", "2")
     assert answers(listen(bind("systemd", port=1)))
     assert "only 2 sockets" in problem("systemd", port=2)
+
+
+def named(monkeypatch, names):
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_FDNAMES", names)
+
+
+def test_systemdByName(passed, monkeypatch):
+    monkeypatch.setattr("lbtwist.net.addresses._FIRST_PASSED", passed.fileno() - 1)
+    named(monkeypatch, "admin:www")
+    skt = listen(bind("systemd", name="www"))
+    assert skt.getsockname() == passed.getsockname() and answers(skt)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("admin:www", "no socket of this name, of 2 .*there are: admin, www"),
+        # Of one unit with several addresses all have one name.
+        ("web:web", "several sockets of this name, of 2 .*there are: web, web"),
+        ("", "no socket of this name, of 2 .*there are: none"),
+    ],
+)
+def test_systemdWithoutThatName(names, words, monkeypatch):
+    named(monkeypatch, names)
+    assert re.search(f"systemd:web: systemd has passed {words}",
+                     problem("systemd", name="web"))  # fmt: skip
 
 
 @pytest.mark.parametrize("pid, count", [("", "1"), ("1", "1"), ("own", ""), ("own", "some")])

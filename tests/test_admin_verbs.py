@@ -1,13 +1,12 @@
 """Lines of an administrator as commands, and verbs that go wrong."""
 
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from lbtwist.admin.audit import Change
 from lbtwist.admin.commands import ALL, commandsFor
 from lbtwist.admin.verbs import (
     DONE,
@@ -153,22 +152,52 @@ class CommandsTests(SynchronousTestCase):
             self.assertEqual(answer.text, text)
 
 
-def test_whatWasChangedIsWrittenDown(monkeypatch):
-    written = []
-    log = SimpleNamespace(
-        info=lambda form, **said: written.append(said),
-        warn=lambda form, **said: written.append(said),
-    )
-    monkeypatch.setattr(Commands, "_log", log)
+class Written:
+    """An audit that keeps what it is told."""
+
+    def __init__(self):
+        self.changes = []
+
+    def write(self, change):
+        self.changes.append(change)
+
+
+def test_whatWasChangedIsWrittenDown():
+    state = iter([{"state": "UP", "weight": 1}, {"state": "DRAIN", "weight": 1}])
     verbs = Verbs([
-        Verb("do", "", Level.ADMIN, lambda asked, words: DONE, changes=True),
+        Verb("do", "", Level.ADMIN, lambda asked, words: DONE, True, lambda *_: next(state)),
         Verb("look", "", Level.ADMIN, lambda asked, words: DONE),
     ])  # fmt: skip
-    for words in (["look", "here"], ["do", "this\x1b"]):
-        Commands(None, verbs).ask(words, Caller("uid 0 pid 1"))
-    assert written == [{"caller": "uid 0 pid 1", "command": "do this?", "outcome": "done"}]
-    Commands(None, verbs).ask(["do"], Caller("uid 7 pid 1", Level.USER))
-    assert written[1:] == [{"caller": "uid 7 pid 1", "command": "do", "held": "user"}]
+    audit = Written()
+    for words in (["look", "here"], ["do", "this"]):
+        Commands(None, verbs, audit).ask(words, Caller("uid 0 pid 1"))
+    assert audit.changes == [
+        Change("uid 0 pid 1", ["do", "this"], "", True, {"state": "UP"}, {"state": "DRAIN"})
+    ]
+
+
+def test_whatWasRefusedIsWrittenDown():
+    def refuse(asked, words):
+        raise Refused("not today")
+
+    later = Deferred()
+    verbs = Verbs([
+        Verb("do", "", Level.ADMIN, refuse, True, refuse),
+        Verb("say", "", Level.ADMIN, lambda *_: Refused("no, and no").answer, True),
+        Verb("wait", "", Level.ADMIN, lambda *_: later, True),
+    ])  # fmt: skip
+    audit = Written()
+    commands = Commands(None, verbs, audit)
+    commands.ask(["do"], Caller("uid 7 pid 1", Level.USER))
+    commands.ask(["do"], Caller("uid 0 pid 1"))
+    commands.ask(["say"], Caller("uid 0 pid 1"))
+    commands.ask(["wait"], Caller("uid 0 pid 1")).cancel()
+    assert audit.changes == [
+        Change("uid 7 pid 1", ["do"], "the level is user", False),
+        Change("uid 0 pid 1", ["do"], "not today", False),
+        Change("uid 0 pid 1", ["say"], "no, and no", False),
+        Change("uid 0 pid 1", ["wait"], "CancelledError", False),
+    ]
 
 
 def test_answersAsOneLineOfJSON():

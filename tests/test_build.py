@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from lbtwist.build import build, requestIds
+from lbtwist.build import build
+from lbtwist.building import requestIds
 from lbtwist.config.load import loadText
 from lbtwist.registry import installed
 from lbtwist.server import Endpoint

@@ -18,15 +18,19 @@ from lbtwist.config.model import (
     AdminOptions,
     BindOptions,
     CheckOptions,
+    EventLogOptions,
     FrontendConfig,
     GlobalConfig,
+    GraphiteOptions,
     LogOptions,
     NotifyOptions,
+    OTLPOptions,
     OutlierOptions,
     PoolConfig,
     RuleOptions,
     ServerOptions,
     ServersOptions,
+    StatsDOptions,
     StoreConfig,
     TCPConfig,
     TLSConfig,
@@ -53,7 +57,17 @@ PAGE = (ROOT / "docs" / "configuration.md").read_text()
 HEADING = re.compile(r"^(#{2,4}) `?([^`\n]+)`?\n", re.M)
 
 SECTIONS = {
-    "[global]": (GlobalConfig, {"admin = ADDRESS [OPTION ...]": AdminOptions}),
+    "[global]": (
+        GlobalConfig,
+        {
+            "admin = ADDRESS [OPTION ...]": AdminOptions,
+            "audit = TARGET": None,
+            "event-log = TARGET [OPTION ...]": EventLogOptions,
+            "statsd = HOST:PORT [OPTION ...]": StatsDOptions,
+            "graphite = HOST:PORT [OPTION ...]": GraphiteOptions,
+            "otlp = URL [OPTION ...]": OTLPOptions,
+        },
+    ),
     "[frontend NAME]": (
         FrontendConfig,
         {
@@ -61,6 +75,7 @@ SECTIONS = {
             "pool = NAME": None,
             "log = TARGET [OPTION ...]": LogOptions,
             "log-format = TEXT": None,
+            "log-format-sd = TEXT": None,
             "errorfile-NNN = PATH": None,
             "connection = RULE": None,
             "request = RULE": RuleOptions,
@@ -93,6 +108,8 @@ SECTIONS = {
     ),
     "[conditions]": (RuleLists, {"NAME = EXPRESSION": None}),
 }
+# What events have in common with exchanges is described there.
+SHARED = {EventLogOptions}
 INHERITING = {"[frontend NAME]", "[pool NAME]"}
 PARTS = {
     "Balancers": (IBalancer, "balance"),
@@ -125,9 +142,17 @@ def under(*above):
     return {path[-1] for path in CHAPTERS if path[:-1] == above}
 
 
+def fieldsOf(cls):
+    """The options of a class that are described with it."""
+    return {
+        word: field for word, field in optionFields(cls).items()
+        if cls not in SHARED or not field.inherited
+    }  # fmt: skip
+
+
 def signatures(cls, equals):
     return {
-        f"{word}{equals}{field.metadata['kind'].form}" for word, field in optionFields(cls).items()
+        f"{word}{equals}{field.metadata['kind'].form}" for word, field in fieldsOf(cls).items()
     }
 
 
@@ -137,7 +162,7 @@ def described():
         for word, field in optionFields(cls).items():
             yield (section, f"{word} = {field.metadata['kind'].form}"), field
         for heading, options in special.items():
-            for word, field in optionFields(options).items() if options else ():
+            for word, field in fieldsOf(options).items() if options else ():
                 yield (section, heading, f"{word}={field.metadata['kind'].form}"), field
 
 

@@ -6,16 +6,24 @@ from pathlib import Path
 
 import pytest
 from heads import get
-from test_accesslog import SESSION, UNREAD, ended, paris, written  # noqa: F401
+from test_accesslog import SESSION, STARTED, UNREAD, WALL, ended, paris, written  # noqa: F401
+from test_logged import written as syslogged
+from twisted.logger import LogLevel
 
-from lbtwist import logwriter
+from lbtwist import logwriter, syslog, sysloglinks
+from lbtwist.config.load import loadText
+from lbtwist.config.model import LogOptions
+from lbtwist.eventlog import asJSON
 from lbtwist.exchange import Cause, Stage, TLSInfo
 from lbtwist.logalias import ALIASES
 from lbtwist.logformat import FLAGS, TYPES, WORDS, LogFormat
 from lbtwist.logline import Surroundings, lineOf
 from lbtwist.persistence.bond import Came, Went
+from lbtwist.registry import installed
 from lbtwist.rules.expression import Scope
 from lbtwist.rules.values import Stage as Asked
+from lbtwist.sampling import severityOf
+from lbtwist.sansio.syslogline import SEVERITIES
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "log.md").read_text()
 
@@ -127,10 +135,13 @@ def test_theSessionIsTrue():
 
 
 def test_theNumbersAreTrue():
-    text = section("Files and pipes")
+    text = section("When a target is slow or away")
     assert logwriter.TICK == 0.1 and "a tenth of a second" in text
     assert logwriter.BATCH == 64 * 1024 and "64 KiB" in text
-    assert logwriter.CAPACITY == 16 * 1024 * 1024 and "16 MiB" in text
+    assert logwriter.CAPACITY == LogOptions().buffer == 16 * 1024 * 1024 and "16 MiB" in text
+    assert f"after {syslog.FIRST_PAUSE}s" in text and f"up to {syslog.MOST_PAUSE:.0f}s" in text
+    assert sysloglinks.UNANSWERED == 30_000 and "30s" in text
+    assert syslog.LAST == 0.5 and "half a second" in text
 
 
 def test_everyValueIsExplained():
@@ -163,3 +174,44 @@ def test_theExampleOfJSONIsTrue():
     exchange.request.host = b"www.example"
     made = lineOf(LogFormat.parse(text), Scope(Asked.LOG), Surroundings(float, float))
     assert made(exchange) == expected
+
+
+def test_everySeverityIsExplained():
+    """Of each first letter, and of statuses."""
+    rows = section("How severe a line is")
+    for cause in letters(Cause):
+        severity = SEVERITIES[severityOf(ended(cause))]
+        [row] = [row for row in rows.splitlines() if row.startswith(f"| `{severity}` |")]
+        assert f"`{cause}`" in row or severity == "info"
+
+
+def test_theLinesForSyslogAreTrue():
+    [head] = [one for one in blocks("text") if one.startswith("<134>1")]
+    [data] = [one for one in blocks("text") if one.startswith("[lbtwist@")]
+    log = "udp:127.0.0.1:514 hostname=lb1 procid=17"
+    exchange = ended(pool="app")
+    exchange.frontend.name = "www"
+    [line] = syslogged(log, exchange)
+    assert line.startswith(head.removesuffix("..."))
+    [line] = syslogged(f"{log} sd", exchange)
+    assert f" {data} " in line
+
+
+def test_theEventIsTrue():
+    [found] = [one for one in blocks("json") if '"level"' in one]
+    said = json.loads(found)
+    event = {
+        "log_time": WALL + STARTED, "log_level": LogLevel.warn, "log_format": "{text}",
+        "log_namespace": said["namespace"],
+        **{key: said[key] for key in ("text", "pool", "server", "what", "before", "after")},
+    }  # fmt: skip
+    assert asJSON(event) == found
+
+
+@pytest.mark.parametrize("text", [one for one in blocks("ini") if "=" in one])
+def test_theExamplesAreAccepted(text):
+    if "[frontend" not in text:
+        where = "" if "[global]" in text else "[global]\n"
+        text = f"{where}{text}\n[frontend www]\nbind = :80\npool = app\n"
+    _, warnings = loadText(f"{text}\n[pool app]\nserver srv1 = demo:a", installed())
+    assert warnings == []

@@ -27,6 +27,7 @@ from lbtwist.doctor.probes import checkServers
 from lbtwist.doctor.system import checkAddresses, checkInterfaces, checkLimits, checkPrivileges
 from lbtwist.doctor.talk import converse
 from lbtwist.doctor.transparent import checkTransparent
+from lbtwist.doctor.user import checkUser
 from lbtwist.registry import installed
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -123,6 +124,56 @@ def sysctl(name, value):
     return {f"/proc/sys/{name.replace('.', '/')}": str(value)}
 
 
+# another user
+
+AS_NOBODY = "runuser -u nobody --"
+
+
+def asNobody(*tests, **facts):
+    """@return: a machine where the user nobody may do so much."""
+    return Machine(printed={f"{AS_NOBODY} {test}": "" for test in ("true", *tests)}, **facts)
+
+
+def test_anotherUser():
+    about = config(
+        "[tls site]\ncertificate = site.pem\nclient-ca = ca.pem\n[global]\nadmin = unix:lb.sock\n"
+        "log = file:access.log", bind=":8443 tls=site",
+    )  # fmt: skip
+    machine = asNobody("test -r /etc/lb/ca.pem", "test -w /etc/lb")
+    found = list(checkUser(about, machine, "nobody"))
+    assert [(item.state, item.what) for item in found] == [
+        ("missing", "nobody cannot read /etc/lb/site.pem, nor what is changed in it later"),
+        ("ok", "nobody can read /etc/lb/ca.pem"),
+        ("ok", "nobody can write log /etc/lb/access.log"),
+        ("ok", "nobody can make and remove /etc/lb/lb.sock"),
+    ]
+    assert found[0].mend.startswith("setfacl -m u:nobody:r /etc/lb/site.pem")
+    # Of a log that is there already the file counts.
+    machine.modes["/etc/lb/access.log"] = stat.S_IFREG | 0o640
+    found = list(checkUser(about, machine, "nobody"))
+    assert found[2].mend == "chown nobody /etc/lb/access.log"
+
+
+def test_anotherUserOfWhomNothingIsKnown():
+    item, = checkUser(config(), Machine(), "nobody")
+    assert (item.state, item.what) == ("look", "what nobody may do cannot be found out")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be somebody else")
+def test_aRealUser(tmp_path, capsys):
+    path = tmp_path / "lb.ini"
+    path.write_text(
+        f"[frontend www]\nbind = unix:{tmp_path}/www.sock\npool = app\n"
+        "[pool app]\nserver one = demo:one\n"
+    )
+    main(["doctor", "--config", str(path), "--user", "nobody"])
+    said = capsys.readouterr().out
+    assert f"MISSING  nobody can neither make nor remove {tmp_path}/www.sock" in said
+    tmp_path.chmod(0o700)
+    main(["doctor", "--config", str(path), "--user", "root"])
+    assert f"OK       root can make and remove {tmp_path}/www.sock" in capsys.readouterr().out
+
+
 # privileges and limits
 
 
@@ -131,6 +182,31 @@ NOBODY = {"/proc/self/status": "CapEff:\t0000000000000000\n"}
 
 def test_whatNeedsNoPrivilegeAsksForNone():
     assert said(checkPrivileges, config(), Machine(NOBODY)) == []
+
+
+def tracking(most):
+    return Machine(sysctl("net.netfilter.nf_conntrack_max", most))
+
+
+def test_trackedConnections():
+    about = config("[global]\nmaxconn = 1000")
+    assert [s for s in said(checkLimits, about, Machine()) if "tracked" in s[1]] == []
+    assert ("ok", "2000 connections are tracked, enough for maxconn = 1000") in said(
+        checkLimits, about, tracking(2000)
+    )
+    assert mends(checkLimits, about, tracking(1999)) == [
+        "sysctl -w net.netfilter.nf_conntrack_max=4000"
+    ]
+
+
+def test_connectionsThatHaveBegun():
+    short = sysctl("net.ipv4.tcp_max_syn_backlog", 128)
+    about = config("[global]\nmaxconn = 1000")
+    # With cookies the kernel keeps nothing of them.
+    assert mends(checkLimits, about, Machine(short | sysctl("net.ipv4.tcp_syncookies", 1))) == []
+    assert mends(checkLimits, about, Machine(short | sysctl("net.ipv4.tcp_syncookies", 0))) == [
+        "sysctl -w net.ipv4.tcp_syncookies=1"
+    ]
 
 
 def test_lowPorts():
@@ -540,6 +616,12 @@ def test_expiryOfWhatServersAreShown():
     state, what = said(checkCertificates, about, machine)[-1]
     assert state == "missing"
     assert what.startswith("server app/a /c.pem: it expires in 13 days")
+
+
+def test_authoritiesOfACollector():
+    about = config("[global]\notlp = https://h:4318/v1/traces ca=/gone.pem")
+    (mend,) = mends(checkCertificates, about, Machine({}))
+    assert mend == "openssl x509 -in /gone.pem -noout"
 
 
 def test_authoritiesAndServers():

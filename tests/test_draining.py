@@ -70,6 +70,26 @@ class DrainTests(SynchronousTestCase):
         drain.cancel()
         assert self.server.health.admin == Admin.MAINT
 
+    def test_drainedAgain(self):
+        """Whoever has put it into maintenance meanwhile."""
+        drain = self.drain()
+        self.server.health.admin = Admin.MAINT
+        assert self.drain() is drain
+        assert self.server.health.admin == Admin.DRAIN
+        assert self.changes == ["drain", "drain"]
+        drain.cancel()
+        assert self.server.health.admin == Admin.MAINT
+
+    def test_aServerThatHasGone(self):
+        """Its drain is forgotten with it, unless somebody still waits."""
+        self.drain()
+        gone, left = self.pool.servers
+        self.pool.setServers([left])
+        self.drains.drain(self.pool, left)
+        self.pool.setServers([gone, left])
+        assert self.drains.drain(self.pool, left) is not None
+        assert list(self.drains._all) == [left]
+
     def test_somebodyElseDecides(self):
         """What an administrator has said after the drain stands when it is taken back."""
         drain = self.drain()

@@ -179,7 +179,7 @@ class TestFetching(TestCase):
         known = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem(CA.certificate))])
         self.patch(
             fetching, "optionsForClientTLS",
-            lambda host: ssl.optionsForClientTLS(host, trustRoot=known),
+            lambda host, trustRoot: ssl.optionsForClientTLS(host, trustRoot=known),
         )  # fmt: skip
         assert (yield self.fetch(http(b"response"), url=url)) == b"response"
 
@@ -194,7 +194,7 @@ class TestFetching(TestCase):
         known = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem(CA.certificate))])
         self.patch(
             fetching, "optionsForClientTLS",
-            lambda host: ssl.optionsForClientTLS(host, trustRoot=known),
+            lambda host, trustRoot: ssl.optionsForClientTLS(host, trustRoot=known),
         )  # fmt: skip
         secured = f"https://ocsp.test:{port.getHost().port}"
         fetcher = Fetcher(reactor, Lookups())

@@ -320,6 +320,7 @@ def test_httpOnlyOptionInATCPFrontend(name):
         "connect": "deny", "forwarded": "x", "trusted-proxies": "10.0.0.0/8",
         "redirect-https": "yes", "client-cert-headers": "x-ssl", "errors": "json",
         "http-ignore-probes": "yes", "connect-allow": "a:443", "connect-any-case": "yes",
+        "traceparent": "make",
     }.get(word, "5")  # fmt: skip
     text = f"[frontend raw]\nbind = :1\nmode = tcp\npool = app\n{word} = {value}\n"
     assert problems(text + POOL) == [

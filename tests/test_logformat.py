@@ -60,7 +60,9 @@ ALL = [
     ("hs", "{}"), ("hsl", "-"), ("lc", "0"), ("ms", "655"), ("o", ""), ("pid", "PID"),
     ("r", "GET /a/b?c=d HTTP/1.1"), ("rc", "+2"), ("rt", "6"), ("s", "srv1"), ("sc", "1"),
     ("si", "192.0.2.7"), ("sp", "8080"), ("sq", "5"), ("sslc", "TLS_AES_128_GCM_SHA256"),
-    ("sslv", "TLSv1.3"), ("t", "06/Feb/2009:12:14:13.655"), ("tr", "06/Feb/2009:12:14:14.655"),
+    ("sslv", "TLSv1.3"), ("span", "b7ad6b7169203331"),
+    ("trace", "0af7651916cd43dd8448eb211c80319c"), ("t", "06/Feb/2009:12:14:13.655"),
+    ("tr", "06/Feb/2009:12:14:14.655"),
     ("trg", "06/Feb/2009:11:14:14 +0000"), ("trl", "06/Feb/2009:12:14:14 +0100"), ("ts", "--"),
     ("tsc", "----"),
 ]  # fmt: skip
@@ -73,6 +75,7 @@ def everything():
     exchange = usual(
         accepted=-1000, tls=TLSInfo(version="TLSv1.3", cipher="TLS_AES_128_GCM_SHA256"),
         counts=(4, 3, 2, 1), ahead=(5, 6), retries=2, redispatched=True, requestId="5f-01",
+        trace="0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
         source=("10.9.8.7", 40001), captures={"request": {"host": "www.example"}, "response": {}},
     )  # fmt: skip
     exchange.connection = attr.evolve(exchange.connection, readyAt=STARTED - 0.975)
@@ -102,7 +105,8 @@ def test_aliasesAreMadeOfKnownNames(name):
 NOTHING = {
     "ID": "-", "OG": "sess_error", "ST": "-1", "TR": "-1", "Tq": "-1", "Tw": "-1", "Tc": "-1",
     "Tr": "-1", "Td": "-1", "b": "http-in", "bi": "-", "bp": "-", "s": "<NOSRV>", "sc": "0",
-    "si": "-", "sp": "-", "sslc": "-", "sslv": "-", "r": "<BADREQ>", "HM": "<BADREQ>",
+    "si": "-", "sp": "-", "span": "-", "trace": "-", "sslc": "-", "sslv": "-", "r": "<BADREQ>",
+    "HM": "<BADREQ>",
     "HU": "<BADREQ>", "HP": "<BADREQ>", "HPO": "<BADREQ>", "HQ": "<BADREQ>", "HV": "<BADREQ>",
     "hr": "{|}", "hsl": "-", "ft": "http-in", "rc": "0", "tsc": "cR--", "ts": "cR",
 }  # fmt: skip

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from lbtwist.health import Admin
 from lbtwist.looking import Looking
 from lbtwist.stats import Course, FrontendTraffic
+from lbtwist.testing import makeServers
 
 
 def looked(course, *looks, state="UP"):
@@ -122,6 +123,20 @@ def test_aPoolIsDownWhereNobodyGetsRequests():
     course = look.of(pool)
     assert (course.state, course.wentDown, course.downtime) == ("DOWN", 1, 1)
     look.stop()
+
+
+def test_whatHasGoneIsForgottenThoughNobodyLooks():
+    """As where somebody asks for metrics now and then, and servers come and go."""
+    clock = Clock()
+    pool, _ = pooled(1, clock=clock)
+    look = Looking(clock, clock.seconds, {}, {"app": pool}, SimpleNamespace())
+    first = look.of(pool)
+    for _ in range(1000):
+        pool.setServers(makeServers(1))
+        look.of(pool.servers[0])
+    assert len(look._courses) < 250
+    assert look.of(pool) is first
+    assert look.of(pool.servers[0]).number == 1000
 
 
 def test_requestsAreNotConnections():

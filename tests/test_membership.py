@@ -64,7 +64,7 @@ class Joins:
         )  # fmt: skip
         return server
 
-    def joinAgain(self, pool, server):
+    def joinAgain(self, pool, server, options):
         self.done.append(("joinAgain", server.name))
 
     def weigh(self, server, weight):

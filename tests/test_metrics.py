@@ -4,6 +4,7 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import attr
@@ -12,6 +13,7 @@ import pytest
 from lbtwist.admin.exposition import Exposition
 from lbtwist.admin.process import INTERVAL, Lateness
 from lbtwist.admin.whole import EVERY, SCOPES, pieces, render
+from lbtwist.exemplars import Exemplars
 from lbtwist.stats import FrontendTraffic, PoolTraffic, ServerTraffic
 from lbtwist.testing import Pump
 from lbtwist.testing.memory import Balancer
@@ -42,10 +44,10 @@ server c = ${c}
 """
 
 
-def asked(balancer, target=b"/", cookie=b"", takes=0.25):
+def asked(balancer, target=b"/", cookie=b"", takes=0.25, fields=b""):
     """A client asks, the server a answers after a while. @return: what the client got."""
     client = balancer.client()
-    lines = b"Cookie: SRVID=%b\r\n" % cookie if cookie else b""
+    lines = fields + (b"Cookie: SRVID=%b\r\n" % cookie if cookie else b"")
     client.sends(b"GET %b HTTP/1.1\r\nHost: h\r\n%b\r\n" % (target, lines))
     if target == b"/admin":
         return client.receives(rb"HTTP/1.1 403 .*")[0]
@@ -54,6 +56,19 @@ def asked(balancer, target=b"/", cookie=b"", takes=0.25):
     balancer.advance(takes)
     server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     return client.receives(rb"HTTP/1.1 200 OK\r\n.*")[0]
+
+
+def test_workersAndTheFileAreToldOfWhereThereAreAny():
+    with Balancer(CONFIG, "a", "b", "c") as balancer:
+        named = ("lbtwist_process_worker_restarts_total", "lbtwist_process_configuration_differs")
+        text = textOf(balancer, ("global",))
+        assert not any(name in text for name in named)
+        balancer.running.workers = SimpleNamespace(restarts=3)
+        balancer.running.renewal = SimpleNamespace(differs=True)
+        text = textOf(balancer, ("global",))
+        balancer.running.workers = None
+    assert f"\n{named[0]} 3\n" in text
+    assert f"\n{named[1]} 1\n" in text
 
 
 def textOf(balancer, scopes=("frontend", "backend", "server"), **options):
@@ -84,6 +99,50 @@ def test_allOfIt():
     if os.environ.get("REGENERATE"):
         GOLDEN.write_text(found)
     assert found == GOLDEN.read_text()
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def traced(how="forward", flags="01"):
+    """@return: OpenMetrics, after a request of 0.25 s that belongs to a trace."""
+    config = CONFIG.replace("pool = app", f"pool = app\ntraceparent = {how}", 1)
+    with Balancer(config, "a", "b", "c") as balancer:
+        asked(balancer, fields=f"traceparent: 00-{TRACE}-b7ad6b7169203331-{flags}\r\n".encode())
+        return textOf(balancer, ("frontend",), openmetrics=True)
+
+
+def test_exemplars():
+    family = parsed(traced(), True)["lbtwist_frontend_request_duration_seconds"]
+    [found] = [one for one in family.samples if one.exemplar]
+    assert found.labels == {"proxy": "www", "le": "0.25"}
+    assert found.exemplar.labels == {"trace_id": TRACE}
+    assert found.exemplar.value == 0.25
+    assert float(found.exemplar.timestamp) == pytest.approx(1.7e9, abs=2000)
+
+
+@pytest.mark.parametrize(("how", "flags"), [("off", "01"), ("forward", "00")])
+def test_noExemplarsOfWhatNobodyKeeps(how, flags):
+    assert "trace_id" not in traced(how, flags)
+
+
+def test_exemplarsAreOfOpenMetricsAlone():
+    config = CONFIG.replace("pool = app", "pool = app\ntraceparent = make", 1)
+    with Balancer(config, "a", "b", "c") as balancer:
+        asked(balancer)
+        assert "trace_id" in textOf(balancer, ("frontend",), openmetrics=True)
+        assert "trace_id" not in textOf(balancer)
+
+
+def test_ofEachRangeTheLastAndOthersOfNone():
+    exemplars = Exemplars()
+    for at, seconds in enumerate((0.3, 0.4, 3.0, 1e9, 0.0)):
+        exemplars.note(str(at), seconds, at)
+    found = exemplars.within((0.1, 0.5, 1.0, 5.0))
+    assert [one and one[0] for one in found] == ["4", "1", None, "2", "3"]
+    for seconds in (1e-9, 2.0**60, *(2.0**power for power in range(-50, 60))):
+        exemplars.note("", seconds, 9.0)
+    assert len(exemplars.kept) < 50
 
 
 def test_whatWentThroughIsCounted():

@@ -1,5 +1,6 @@
 """What has to be told to somebody who is slow, away, or back again."""
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
@@ -141,6 +142,20 @@ class TestOutbox(SynchronousTestCase):
             self.takes()
             self.clock.advance(0)
         assert [events for _, events, _ in self.sent] == [[0], [4], [5], [6]]
+
+    def test_asManyAsAreSentTogetherWaitForNoOthers(self):
+        outbox = self.outbox(atOnce=2, wait=5.0, hurries=True, most=9)
+        for number in range(5):
+            outbox.put(number)
+        self.passes(5)
+        at = self.clock.seconds()
+        self.takes()
+        self.passes(0.25)
+        assert [events for _, events, _ in self.sent] == [[0, 1], [2, 3]]
+        assert self.sent[-1][0] == pytest.approx(at, abs=1)
+        self.takes()
+        self.passes(5)
+        assert self.sent[-1][1] == [4]
 
     def test_together(self):
         outbox = self.outbox(atOnce=3, wait=5.0)

@@ -124,6 +124,12 @@ def test_theTypesAreForOthersToo(installed):
     assert "py.typed" in found
 
 
+def test_thePageIsThere(installed):
+    found = installed.python("from lbtwist.admin.web.page import FILES; print(*FILES)")
+    names = {path.rpartition("/")[2] for path in found.split()}
+    assert {"page.js", "page.css", "uPlot.iife.min.js", "uPlot.LICENSE.txt"} <= names
+
+
 def test_theEditableInstallIsTheTree(editable, tree):
     assert editable.python("import lbtwist; print(lbtwist.__file__)").startswith(str(tree))
 

@@ -166,6 +166,22 @@ def test_aServerThatCannotBeConnectedTo():
         )
 
 
+def test_whatHasBegunIsNeverLess():
+    """Whoever reads a counter that goes back takes it for one that has begun anew."""
+    config = CONFIG.replace("backup", "").replace(
+        "check = tcp interval=1s", "retry-on = empty-response\nredispatch = 1"
+    )
+    with Balancer(config, "a", "b") as balancer:
+        client = balancer.client()
+        client.sends(GET)
+        peer = balancer.server("a").accepts()
+        peer.receives(rb".*")
+        assert [values(balancer, name)["stot"] for name in ("a", "b", "BACKEND")] == [1, 0, 1]
+        peer.closes()
+        balancer.server("b").accepts().receives(rb".*")
+        assert [values(balancer, name)["stot"] for name in ("a", "b", "BACKEND")] == [1, 1, 1]
+
+
 def test_checksAndTheTimeThatAServerIsDown():
     with Balancer(CONFIG, "a", "b") as balancer:
         balancer.advance(2)
@@ -186,6 +202,75 @@ def test_whatIsNotKnownIsNotThere():
     with Balancer(CONFIG, "a", "b") as balancer:
         found = values(balancer, "b")
         assert not {"slim", "qlimit", "throttle", "tracked", "cookie", "qtime"} & found.keys()
+
+
+TIMED = [f"{name}{end}" for name in ("qtime", "ctime", "rtime", "ttime") for end in ("", "_max")]
+
+
+def slowly(balancer, seconds):
+    """One exchange with server C{a}, whose response takes so long."""
+    client = balancer.client()
+    client.sends(GET)
+    peer = balancer.server("a").accepts()
+    peer.receives(rb".*")
+    balancer.advance(seconds)
+    peer.sends(OK)
+    client.receives(rb"HTTP/1.1 200 .*")
+    peer.closes()
+    client.closes()
+
+
+def test_timesAreOfTheLastMinute():
+    with Balancer(CONFIG.replace("check = tcp interval=1s", ""), "a", "b") as balancer:
+        slowly(balancer, 2)
+        balancer.advance(1)
+        for name in ("a", "BACKEND"):
+            found = values(balancer, name)
+            assert found | {"qtime": 0, "rtime": 2000, "ttime": 2000} == found
+            assert found["ttime_max"] == pytest.approx(2000, rel=1 / 32)
+            assert "qtime_max" not in found
+        for _ in range(6):
+            balancer.advance(100)
+            slowly(balancer, 0.1)
+        balancer.advance(1)
+        found = values(balancer, "BACKEND")
+        assert 100 <= found["ttime"] < 150
+        assert found["ttime_max"] == pytest.approx(2000, rel=1 / 32)
+        assert not set(TIMED) & values(balancer, "FRONTEND").keys()
+        assert not set(TIMED) & values(balancer, "b").keys()
+
+
+def test_timesInTheQueue():
+    with Balancer(CONFIG.replace("maxconn=10", "maxconn=1"), "a", "b") as balancer:
+        first, second = balancer.client(), balancer.client()
+        first.sends(GET)
+        peer = balancer.server("a").accepts()
+        peer.receives(rb".*")
+        second.sends(GET)
+        balancer.advance(4)
+        peer.sends(OK)
+        peer = balancer.server("a").accepts()
+        peer.receives(rb"GET .*")
+        peer.sends(OK)
+        second.receives(rb"HTTP/1.1 200 .*")
+        balancer.advance(1)
+        # Two requests, of which one has waited.
+        for name in ("a", "BACKEND"):
+            assert values(balancer, name)["qtime"] == 2000
+            assert values(balancer, name)["qtime_max"] == pytest.approx(4000, rel=1 / 32)
+
+
+def test_timesBeginAnewWithTheCounters():
+    with Balancer(CONFIG, "a", "b") as balancer:
+        slowly(balancer, 2)
+        balancer.advance(1)
+        balancer.running.looking.clear(everything=True)
+        for one in (balancer.running.pool("app"), *balancer.running.pool("app").servers):
+            one.traffic.clear()
+        assert not set(TIMED) & values(balancer, "BACKEND").keys()
+        slowly(balancer, 0.5)
+        balancer.advance(1)
+        assert values(balancer, "BACKEND")["ttime"] == 500
 
 
 def test_aSessionHasNoStatus():

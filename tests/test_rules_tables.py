@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from lbtwist.rules import tables
-from lbtwist.rules.tables import Concurrency, Networks, Rate, lines, mapping
+from lbtwist.rules.tables import Concurrency, Entries, Networks, Rate, Tables, lines, mapping
 
 
 def among(address, networks):
@@ -245,3 +245,76 @@ def test_aRehearsalIsNotCounted():
     one = SimpleNamespace(rehearsal=True, frontend=SimpleNamespace(leaving={}))
     assert [count.count(one, "a"), count.count(one, "a")] == [1, 1]
     assert one.frontend.leaving == {}
+
+
+@given(st.lists(network(), max_size=8), st.data())
+def test_networksThatCameAndWentAreAsIfTheyHadNotBeenThere(networks, data):
+    if any(one.version == 6 and one.network_address.ipv4_mapped for one in networks):
+        return
+    found = Networks(map(str, networks))
+    left = list(networks)
+    for _ in range(len(networks)):
+        gone = data.draw(st.sampled_from(left))
+        for address in (gone.network_address, gone.broadcast_address):
+            assert str(address) in found
+        left.remove(gone)
+        found.discard(str(gone))
+        for address in (gone.network_address, gone.broadcast_address):
+            assert (str(address) in found) is among(str(address), left)
+
+
+class TestEntries:
+    def test_aMap(self):
+        found = Entries("a 1\nb 2 and 3\n", True)
+        values = found.values
+        found.put("a", "4")
+        found.put("c", "5")
+        found.drop("b")
+        assert values is found.values == {"a": "4", "c": "5"}
+        found.clear()
+        assert values == {}
+
+    def test_aListThatNetworksAreOf(self):
+        one, two = Networks(["10.0.0.0/8"]), Networks(())
+        found = Entries("10.1.0.0/16\n192.0.2.1\n", False)
+        for networks in (one, two):
+            found.join(networks)
+        assert "10.1.0.1" in two and "192.0.2.1" in one
+        found.drop("10.1.0.0/16")
+        assert "10.1.0.1" not in two and "10.1.0.1" in one
+        found.put("198.51.100.0/24")
+        found.put("198.51.100.0/24")
+        assert "198.51.100.9" in one and "198.51.100.9" in two
+        found.clear()
+        assert "198.51.100.9" not in one and "10.9.9.9" in one
+        del two
+        found.put("198.51.100.0/24")
+        assert "198.51.100.9" in one
+
+    @pytest.mark.parametrize("key", ["", " a", "a ", "#a"])
+    def test_whatNoFileSays(self, key):
+        for entries in (Entries("a 1\n", True), Entries("a\n", False)):
+            with pytest.raises(ValueError, match="can be no line"):
+                entries.check(key, "x" if entries.isMap else "")
+
+    def test_sizesAreThoseOfWhatIsThere(self, monkeypatch):
+        found = Entries("a 1\n", True)
+        monkeypatch.setattr(tables, "MOST_BYTES", 12)
+        found.put("bbb", "222")
+        with pytest.raises(ValueError, match="there are 2 entries"):
+            found.check("c", "3")
+        found.put("bbb", "2")
+        found.drop("bbb")
+        found.check("bbb", "222")
+
+    def test_whatIsTheSameIsReadOnce(self):
+        known = Tables()
+        one = known.find("/m", True, "a 1\n")
+        one.put("a", "2")
+        assert known.find("/m", True, "a 1\n") is one
+        assert known.find("/m", True, "a 3\n").values == {"a": "3"}
+        assert known.find("/m", False, "a 1\n").values == {"a 1": ""}
+        assert known.find("/n", True, "a 1\n").values == {"a": "1"}
+        del one
+        # Nobody has it any more.
+        assert known.find("/m", True, "a 1\n").values == {"a": "1"}

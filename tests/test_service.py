@@ -8,6 +8,7 @@ from twisted.application.service import IService
 from zope.interface.verify import verifyObject
 
 import lbtwist.build
+import lbtwist.building
 from lbtwist.build import build
 from lbtwist.config.load import loadText
 from lbtwist.errors import StartError
@@ -154,7 +155,7 @@ def test_aDemoServerCannotStart(tmp_path, monkeypatch):
             if self in running:
                 running.remove(self)
 
-    monkeypatch.setattr(lbtwist.build, "DemoServer", Demo)
+    monkeypatch.setattr(lbtwist.building, "DemoServer", Demo)
     pump = Pump()
     text = f"[frontend www]\nbind = unix:{tmp_path}/one\npool = app\nlog = off\n[pool app]\n"
     config, _ = loadText(
@@ -207,6 +208,7 @@ def test_lastExchangesEnd():
         idle = balancer.client()
         done = []
         balancer.running.drain(30).addCallback(done.append)
+        balancer.advance(1.1)
         idle.isEnded()
         client.receivesNothing()
         assert done == []
@@ -290,7 +292,7 @@ def test_stoppedAndStartedAgain():
             server.sends(OK)
             client.receives(rb".*ok")
             stopped = balancer.running.stopService()
-            balancer.pump.turn()
+            balancer.advance(1.1)
             assert stopped.called
             client.isEnded()
             balancer.running.startService()

@@ -146,7 +146,7 @@ def test_makeService(file):
 
 
 @pytest.fixture
-def daemon(monkeypatch):
+def daemon(monkeypatch, signals):
     """One that changes nothing in the process of the tests."""
     collected = []
     monkeypatch.setattr(
@@ -175,6 +175,7 @@ class Child:
     running = False
     failing = False
     aborted = 0
+    workers = None
 
     def setServiceParent(self, parent):
         parent.addService(self)
@@ -234,7 +235,9 @@ class Running(Pump):
 @pytest.fixture
 def signals():
     """Whatever a test does to them, they are afterwards as before."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (
+        signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
+    )  # fmt: skip
     before = [signal.getsignal(number) for number in numbers]
     yield
     for number, answer in zip(numbers, before, strict=True):

@@ -49,6 +49,11 @@ class _Until:
     def met(self, now: float) -> bool:
         """@raise Refused: if it will not come to that."""
         health, server = self.server.health, self.server
+        if server not in self.pool.servers:
+            # Its source names it no more, and nothing of it ran when it was forgotten.
+            if self.wanted in ("srv-up", "srv-down"):
+                raise Refused(f"Failed: {server.pool}/{server.name} is gone.")
+            return True
         if self.wanted == "srv-up":
             return server.usable
         if self.wanted == "srv-down":

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lbtwist.admin.finding import frontendNamed, parsed, serverNamed
+from lbtwist.admin.audit import Seen
+from lbtwist.admin.finding import frontendNamed, ofOneProcess, parsed, serverNamed
 from lbtwist.admin.listing import entriesOf, idOf, keyOf, tableNamed
 from lbtwist.admin.sessions import end
 from lbtwist.admin.verbs import DONE, Answer, Asked, Level, Refused, Severity, Verb
 from lbtwist.config.model import Part
 from lbtwist.discovery import endpointOf
-from lbtwist.events import plain
-from lbtwist.exchange import Cause
+from lbtwist.events import plain, stateOf
 from lbtwist.health import Admin
+from lbtwist.looking import frontendState
 from lbtwist.options import Integer
 from lbtwist.pool import Pool
 from lbtwist.server import MOST_WEIGHT, Endpoint, Server
@@ -221,7 +222,7 @@ def shutdownFrontend(asked: Asked, words: Sequence[str]) -> Answer:
 def _limit(words: Sequence[str]) -> int:
     if not words or not words[0].isdecimal() or not words[0].isascii():
         raise Refused("Integer value expected.")
-    if int(words[0][:12]) > MOST_CONN:
+    if len(words[0]) > 12 or int(words[0]) > MOST_CONN:
         raise Refused("Value out of range.")
     return int(words[0])
 
@@ -229,7 +230,7 @@ def _limit(words: Sequence[str]) -> int:
 def setMaxconnFrontend(asked: Asked, words: Sequence[str]) -> Answer:
     frontend = frontendNamed(asked.balancer, words)
     frontend.inbound.maxconn = _limit(words[1:])
-    frontend.inbound.limitChanged()
+    asked.balancer.limitsChanged()
     return DONE
 
 
@@ -240,8 +241,7 @@ def setMaxconnServer(asked: Asked, words: Sequence[str]) -> Answer:
 
 def setMaxconnGlobal(asked: Asked, words: Sequence[str]) -> Answer:
     asked.balancer.process.maxconn = _limit(words)
-    for frontend in asked.balancer.frontends.values():
-        frontend.inbound.limitChanged()
+    asked.balancer.limitsChanged()
     return DONE
 
 
@@ -249,6 +249,7 @@ def setMaxconnGlobal(asked: Asked, words: Sequence[str]) -> Answer:
 
 
 def shutdownSession(asked: Asked, words: Sequence[str]) -> Answer:
+    ofOneProcess(asked.balancer)
     if not words:
         raise Refused("Session pointer expected (use 'show sess').")
     if not end(asked.balancer, idOf(words[0])):
@@ -257,9 +258,8 @@ def shutdownSession(asked: Asked, words: Sequence[str]) -> Answer:
 
 
 def shutdownServerSessions(asked: Asked, words: Sequence[str]) -> Answer:
-    _, server = serverNamed(asked.balancer, words)
-    for session in list(server.sessions):
-        session.abortSession(Cause.KILLED)
+    pool, server = serverNamed(asked.balancer, words)
+    asked.balancer.abortSessionsOf(pool, server)
     return DONE
 
 
@@ -287,46 +287,81 @@ def clearTable(asked: Asked, words: Sequence[str]) -> Answer:
     """C{clear table <pool> [key <key>]}: have clients be bound to no server any more."""
     if not words:
         raise Refused("Required arguments: <table> [key <key>]")
-    store = tableNamed(asked.balancer, words[0])
-    for key, name, _ in list(entriesOf(store, keyOf(words[1:]))):
-        store.drop(key, name)
+    chain = tableNamed(asked.balancer, words[0])
+    for key, name, _ in list(entriesOf(chain, keyOf(words[1:]))):
+        chain.store.drop(key, name)
     return DONE
 
 
-def _verb(usage: str, meaning: str, run: Callable[[Asked, Sequence[str]], Answer]) -> Verb:
-    return Verb(usage, meaning, Level.ADMIN, run, changes=True)
+# what is written down of it
+
+
+def seenServer(asked: Asked, words: Sequence[str]) -> Seen:
+    """@return: what a verb can change of a server."""
+    _, server = serverNamed(asked.balancer, words)
+    return {
+        "state": stateOf(server), "admin": server.health.admin, "up": server.health.up,
+        "weight": server.capacity.weight, "maxconn": server.capacity.maxconn,
+        "addr": str(server.endpoint or ""),
+        "checking": asked.balancer.administration.isChecked(server),
+        "sessions": len(server.sessions),
+    }  # fmt: skip
+
+
+def seenFrontend(asked: Asked, words: Sequence[str]) -> Seen:
+    """@return: the same of a frontend."""
+    frontend = frontendNamed(asked.balancer, words)
+    return {"state": frontendState(frontend), "maxconn": frontend.inbound.maxconn}
+
+
+def _seenProcess(asked: Asked, words: Sequence[str]) -> Seen:
+    return {"maxconn": asked.balancer.process.maxconn}
+
+
+def _verb(
+    usage: str, meaning: str, run: Callable[[Asked, Sequence[str]], Answer],
+    look: Callable[[Asked, Sequence[str]], Seen] | None = None,
+) -> Verb:  # fmt: skip
+    return Verb(usage, meaning, Level.ADMIN, run, changes=True, look=look)
 
 
 VERBS = (
     Verb("get weight <pool>/<server>", "a server's weight", Level.USER, getWeight),
     _verb(
         "set server <pool>/<server> state|weight|addr|maxconn|health|agent ...",
-        "change a server", setServer,
+        "change a server", setServer, seenServer,
     ),
-    _verb("set weight <pool>/<server> <weight>[%]", "the same as set server weight", setWeight),
-    _verb("enable server <pool>/<server>", "the same as set server state ready", enableServer),
-    _verb("disable server <pool>/<server>", "the same as set server state maint", disableServer),
-    _verb("enable health <pool>/<server>", "let its checks go on", enableHealth),
-    _verb("disable health <pool>/<server>", "stop its checks; it stays as it is", disableHealth),
-    _verb("enable frontend <frontend>", "accept connections again", enableFrontend),
-    _verb("disable frontend <frontend>", "accept no connections for a while", disableFrontend),
-    _verb("shutdown frontend <frontend>", "accept no connections any more", shutdownFrontend),
+    _verb("set weight <pool>/<server> <weight>[%]", "the same as set server weight", setWeight,
+          seenServer),
+    _verb("enable server <pool>/<server>", "the same as set server state ready", enableServer,
+          seenServer),
+    _verb("disable server <pool>/<server>", "the same as set server state maint", disableServer,
+          seenServer),
+    _verb("enable health <pool>/<server>", "let its checks go on", enableHealth, seenServer),
+    _verb("disable health <pool>/<server>", "stop its checks; it stays as it is", disableHealth,
+          seenServer),
+    _verb("enable frontend <frontend>", "accept connections again", enableFrontend,
+          seenFrontend),
+    _verb("disable frontend <frontend>", "accept no connections for a while", disableFrontend,
+          seenFrontend),
+    _verb("shutdown frontend <frontend>", "accept no connections any more", shutdownFrontend,
+          seenFrontend),
     _verb("shutdown session <id>", "end a client's connection", shutdownSession),
     _verb(
         "shutdown sessions server <pool>/<server>", "end what runs with a server",
-        shutdownServerSessions,
+        shutdownServerSessions, seenServer,
     ),
     _verb(
         "set maxconn frontend <frontend> <number>", "connections of clients at once; 0 is no limit",
-        setMaxconnFrontend,
+        setMaxconnFrontend, seenFrontend,
     ),
     _verb(
         "set maxconn server <pool>/<server> <number>", "exchanges at once; 0 is no limit",
-        setMaxconnServer,
+        setMaxconnServer, seenServer,
     ),
     _verb(
         "set maxconn global <number>", "connections in the process at once; 0 is no limit",
-        setMaxconnGlobal,
+        setMaxconnGlobal, _seenProcess,
     ),
     Verb(
         "clear counters [all]", "begin anew with maxima (or, for admin, with all counters)",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from lbtwist.errors import BalancerError
 
 LONGEST_ANSWER = 256 * 1024 * 1024
 """Bytes: more than any balancer says of itself."""
+
+_FIRST = b'{"severity":'
 
 TIMEOUT = 30.0
 """Seconds without a byte of an answer after which nobody waits for more of it."""
@@ -66,20 +69,22 @@ class Client:
     address: AdminBind
 
     def ask(
-        self, command: str, each: Callable[[], object] | None = None, period: float = 1.0
-    ) -> Told:
+        self, command: str, each: Callable[[], object] | None = None, period: float = 1.0,
+        limit: float = TIMEOUT,
+    ) -> Told:  # fmt: skip
         """
         @param command: one, as it is written.
         @param each: called again and again while the answer does not come; without it an
             answer has to come within L{TIMEOUT}.
         @param period: seconds between two of its calls.
+        @param limit: seconds after which it is not called, and nobody waits, any more.
         @raise NoBalancer: if nobody answers.
         """
         try:
             with self._connect() as skt:
                 skt.sendall(f"set output json; {command}\n".encode())
                 skt.settimeout(TIMEOUT if each is None else period)
-                data = self._read(skt, each)
+                data = self._read(skt, each, time.monotonic() + limit)
         except OSError as failed:
             raise NoBalancer(
                 f"no balancer answers at {self.address}: {failed.strerror or failed}"
@@ -89,7 +94,10 @@ class Client:
             _, line = [line for line in data.decode().split("\n") if line]
             return Told(**json.loads(line))
         except (ValueError, TypeError):
-            raise NoBalancer(f"what answers at {self.address} is no lbtwist") from None
+            what = f"what answers at {self.address} is no lbtwist"
+            if not data or data.startswith(_FIRST):
+                what = f"what answers at {self.address} has ended before its answer came"
+            raise NoBalancer(what) from None
 
     def _connect(self) -> socket.socket:
         if self.address.kind == "tcp":
@@ -104,13 +112,13 @@ class Client:
         return skt
 
     @staticmethod
-    def _read(skt: socket.socket, each: Callable[[], object] | None) -> bytes:
+    def _read(skt: socket.socket, each: Callable[[], object] | None, end: float) -> bytes:
         found = bytearray()
         while len(found) < LONGEST_ANSWER:
             try:
                 data = skt.recv(65536)
             except TimeoutError:
-                if each is None:
+                if each is None or time.monotonic() >= end:
                     raise
                 each()
                 continue

@@ -41,11 +41,14 @@ class Bucketed:
     A histogram as it is written.
 
     @ivar below: how many there were below each bound.
+    @ivar exemplars: for each bound, and for what is above all, what follows the number in
+        OpenMetrics; C{""} for nothing. Empty where there is none at all.
     """
 
     below: tuple[int, ...]
     count: int
     sum: float
+    exemplars: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, histogram: Histogram, bounds: tuple[float, ...]) -> Bucketed:
@@ -114,6 +117,15 @@ def number(value: float) -> str:
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
+def exemplar(trace: str, seconds: float, at: float) -> str:
+    """
+    @param trace: in hexadecimal digits.
+    @param at: seconds since the epoch.
+    @return: what follows the number of a bucket (OpenMetrics 1.0, "Exemplars").
+    """
+    return f' # {{trace_id="{trace}"}} {seconds:.6f} {at:.3f}'
+
+
 class Exposition:
     """
     Writes metrics in one of the formats.
@@ -171,11 +183,13 @@ class Exposition:
 
     def _histogram(self, lines: list[str], name: str, said: str, value: Bucketed) -> None:
         comma = "," if said else ""
-        for le, count in zip(self._les, value.below, strict=True):
-            lines.append(f"{name}_bucket{{{said}{comma}{le}}} {count}\n")
+        exemplars = value.exemplars if self._openmetrics else ()
+        *below, last = exemplars or [""] * (len(self._les) + 1)
+        for le, count, exemplar in zip(self._les, value.below, below, strict=True):
+            lines.append(f"{name}_bucket{{{said}{comma}{le}}} {count}{exemplar}\n")
         count = value.count
         braces = f"{{{said}}}" if said else ""
-        lines.append(f'{name}_bucket{{{said}{comma}le="+Inf"}} {count}\n')
+        lines.append(f'{name}_bucket{{{said}{comma}le="+Inf"}} {count}{last}\n')
         lines.append(f"{name}_sum{braces} {number(value.sum)}\n")
         lines.append(f"{name}_count{braces} {count}\n")
 

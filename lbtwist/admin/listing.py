@@ -1,25 +1,28 @@
 """
 The verbs that list what there is: C{show servers state}, C{show servers conn}, C{show sess},
-C{show table}, C{show errors}, C{show events}, in HAProxy's forms where it has them (its
+C{show table}, C{show failures}, C{show events}, in HAProxy's forms where it has them (its
 management guide, 9.3).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
 import attr
 
-from lbtwist.admin.finding import poolNamed
+from lbtwist.admin.finding import ofOneProcess, poolNamed
 from lbtwist.admin.rows import healthOf
 from lbtwist.admin.sessions import Running, running
 from lbtwist.admin.verbs import Answer, Asked, Level, Refused, Verb
 from lbtwist.draining import leftIn
 from lbtwist.events import plain, stateOf
 from lbtwist.health import Admin
+from lbtwist.persistence.chain import Chain
 from lbtwist.pool import Pool
 from lbtwist.server import Server
 from lbtwist.service import LoadBalancer
@@ -45,6 +48,7 @@ _CHECK_STATUS = {
     "L6TOUT": 10, "L6RSP": 11, "L7TOUT": 12, "L7RSP": 13, "L7OK": 15, "L7OKC": 16, "L7STS": 17,
     "PROCERR": 18, "PROCTOUT": 19, "PROCOK": 20,
 }  # fmt: skip
+_BYTE = re.compile(rb"\\x([0-9a-f]{2})")
 _STOPPED, _STARTING, _RUNNING = 0, 1, 2
 _FORCED_MAINT, _INHERITED_MAINT, _FORCED_DRAIN, _INHERITED_DRAIN, _UNRESOLVED = 1, 2, 8, 16, 32
 _FAILED, _PASSED = 2, 3
@@ -67,6 +71,15 @@ def _address(server: Server) -> tuple[str, int]:
     if isinstance(endpoint.address, str):
         return f"unix@{endpoint.address}", 0
     return endpoint.address[0], endpoint.address[1]
+
+
+def _nameOf(host: str) -> str:
+    """@return: a name of a server as it is written down; C{-} for an address, or nothing."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return host or "-"
+    return "-"
 
 
 def adminBits(server: Server) -> int:
@@ -101,7 +114,7 @@ def showServersState(asked: Asked, words: Sequence[str]) -> Answer:
         course = balancer.looking.of(server)
         host, port = _address(server)
         checked = balancer.administration.isChecked(server)
-        fqdn = options.host if options is not None and options.host not in ("", host) else "-"
+        fqdn = "-" if options is None else _nameOf(options.host)
         fields = (
             balancer.looking.of(pool).number, pool.name, course.number, server.name, host,
             state, adminBits(server), server.capacity.weight,
@@ -155,6 +168,7 @@ def showServersConn(asked: Asked, words: Sequence[str]) -> Answer:
 
 def showSess(asked: Asked, words: Sequence[str]) -> Answer:
     """C{show sess [<id>|all]}: connections of clients, one to a line; of one all there is."""
+    ofOneProcess(asked.balancer)
     found = list(running(asked.balancer))
     if words and words[0] != "all":
         number = idOf(words[0])
@@ -168,9 +182,9 @@ def showSess(asked: Asked, words: Sequence[str]) -> Answer:
 
 
 def idOf(word: str) -> int:
-    """@return: what stands for a connection: C{0x1f}; 0 for what is no such word."""
+    """@return: what stands for a connection: C{0x1f}, or C{31}; 0 for what is no such word."""
     try:
-        return int(word, 16) if len(word) < 18 else 0
+        return int(word, 16 if word.startswith("0x") else 10) if len(word) < 18 else 0
     except ValueError:
         return 0
 
@@ -188,37 +202,45 @@ def _sessionLine(one: Running) -> str:
 # tables of persistence
 
 
-def tableNamed(balancer: LoadBalancer, name: str) -> Any:
+def tableNamed(balancer: LoadBalancer, name: str) -> Chain:
     """
-    @return: the store of the persistence of a pool.
+    @return: the persistence of a pool, which has a store.
     @raise Refused: if it has none.
     """
     pool = balancer.pools.get(name)
-    store = None if pool is None or pool.persistence is None else pool.persistence.store
-    if store is None:
+    if pool is None or pool.persistence is None or pool.persistence.store is None:
         raise Refused("No such table")
-    return store
+    return pool.persistence
 
 
-def _isOf(key: bytes, wanted: str) -> bool:
-    """@return: whether a key of a table is the one that somebody means: without its label."""
-    return _shownKey(key) == wanted or key.endswith(wanted.encode())
+def _keys(chain: Chain, wanted: str) -> set[bytes]:
+    """@return: what kinds of persistence call the one client that somebody means."""
+    said = wanted.encode()
+    # What is no UTF-8 is shown, and so is given, by its numbers.
+    plainly = _BYTE.sub(lambda found: bytes.fromhex(found[1].decode()), said)
+    return {kind.keyFor(one) for kind in _keyed(chain) for one in (said, plainly)}
 
 
-def _shownKey(key: bytes) -> str:
-    # Two letters say which kind of persistence it is of.
-    return plain(key[2:].decode("utf-8", "backslashreplace"))
+def _keyed(chain: Chain) -> list[Any]:
+    return [kind for kind in chain.kinds if hasattr(kind, "keyFor")]
 
 
-def entriesOf(store: Any, wanted: str | None) -> Iterator[tuple[bytes, str, float]]:
+def _shownKey(key: bytes, labels: Sequence[bytes]) -> str:
+    """@param labels: what keys begin with that says which kind of persistence they are of."""
+    label = next(filter(key.startswith, labels), b"")
+    return plain(key.removeprefix(label).decode("utf-8", "backslashreplace"))
+
+
+def entriesOf(chain: Chain, wanted: str | None) -> Iterator[tuple[bytes, str, float]]:
     """
     @param wanted: a key; L{None}: all.
     @raise Refused: if nobody but the store itself knows what is in it.
     """
-    if not hasattr(store, "entries"):
+    if not hasattr(chain.store, "entries"):
         raise Refused("Its entries are known to its store only.")
-    for key, name, until in store.entries():
-        if wanted is None or _isOf(key, wanted):
+    keys = None if wanted is None else _keys(chain, wanted)
+    for key, name, until in chain.store.entries():
+        if keys is None or key in keys:
             yield key, name, until
 
 
@@ -239,17 +261,18 @@ def showTable(asked: Asked, words: Sequence[str]) -> Answer:
     balancer = asked.balancer
     if not words:
         return _tables(balancer)
-    store = tableNamed(balancer, words[0])
+    chain = tableNamed(balancer, words[0])
     wanted = keyOf(words[1:])
+    labels = [kind.keyFor(b"") for kind in _keyed(chain)]
     now = balancer.deadlines.seconds()
     entries: list[dict[str, Any]] = [
-        {"key": _shownKey(key), "server": name, "expires": round(max(until - now, 0.0), 3)}
-        for key, name, until in islice(entriesOf(store, wanted), MOST_ENTRIES)
+        {"key": _shownKey(key, labels), "server": name, "expires": round(max(until - now, 0.0), 3)}
+        for key, name, until in islice(entriesOf(chain, wanted), MOST_ENTRIES)
     ]
-    lines = [_tableLine(words[0], store)]
+    lines = [_tableLine(words[0], chain.store)]
     for number, entry in enumerate(entries, 1):
         lines.append(
-            f"{number:#x}: key={entry['key']} use=0 exp={round(entry['expires'] * 1000)}"
+            f"{number:#x}: key={_escaped(entry['key'])} use=0 exp={round(entry['expires'] * 1000)}"
             f" server={entry['server']}\n"
         )
     return Answer("".join(lines), entries)
@@ -265,14 +288,21 @@ def _tables(balancer: LoadBalancer) -> Answer:
 
 
 def _tableLine(name: str, store: Any) -> str:
-    return f"# table: {name}, type: string, used:{store.size}\n"
+    return (
+        f"# table: {name}, type: string, size:{getattr(store, 'most', 0)}, used:{store.size}\n"
+    )
+
+
+def _escaped(text: str) -> str:
+    """@return: text of a client that ends where the next field begins, as HAProxy has it."""
+    return "".join(f"\\{one}" if one in " =\\" else one for one in text)
 
 
 # what has happened
 
 
-def showErrors(asked: Asked, words: Sequence[str]) -> Answer:
-    """C{show errors [<frontend>|<pool>]}: the last exchanges that failed, and why."""
+def showFailures(asked: Asked, words: Sequence[str]) -> Answer:
+    """C{show failures [<frontend>|<pool>]}: the last exchanges that failed, and why."""
     balancer = asked.balancer
     if words and words[0] not in balancer.frontends and words[0] not in balancer.pools:
         raise Refused("No such proxy.")
@@ -280,12 +310,12 @@ def showErrors(asked: Asked, words: Sequence[str]) -> Answer:
     found = [
         failed
         for frontend in balancer.frontends.values()
-        for failed in frontend.inbound.traffic.recent
+        for failed in frontend.inbound.traffic.failures.recent
         if not words or words[0] in (failed.frontend, failed.pool)
     ]
     found.sort(key=lambda one: one.at)
     now = stamp(balancer.wallclock())
-    lines = [f"Total events captured on [{now}] : {len(found)}\n"]
+    lines = [f"Total failures remembered on [{now}] : {len(found)}\n"]
     for one in found:
         host, port = one.client
         request = f' "{plain(one.request)}"' if one.request else ""
@@ -342,8 +372,8 @@ VERBS = (
         Level.OPERATOR, showTable,
     ),
     Verb(
-        "show errors [<frontend>|<pool>]", "the last exchanges that failed, and why",
-        Level.OPERATOR, showErrors,
+        "show failures [<frontend>|<pool>]", "the last exchanges that failed, and why",
+        Level.OPERATOR, showFailures,
     ),
     Verb(
         "show events [<pool>|<pool>/<server>]", "what has happened to servers lately",

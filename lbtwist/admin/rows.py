@@ -108,6 +108,7 @@ def poolRow(balancer: LoadBalancer, pool: Pool, now: float) -> Row:
     backup = sum(server.backup for server in usable)
     values = _common(course, traffic, pool.active, config.mode != "tcp")
     values |= _back(course, traffic, pool.active, state, now)
+    values |= _timed(course, traffic, *(server.traffic for server in pool.servers))
     values |= {
         "status": state, "iid": course.number, "sid": 0, "mode": _mode(config.mode),
         "algo": config.balance.name, "qcur": pool.queued,
@@ -144,6 +145,7 @@ def serverRow(
     queued = pool.queuedFor(server)
     values = _common(course, traffic, server.active, config.mode != "tcp")
     values |= _back(course, traffic, server.active, state, now)
+    values |= _timed(course, traffic)
     values |= {
         "status": statusOf(pool, server), "iid": iid, "sid": course.number,
         "mode": _mode(config.mode), "qcur": queued, "qmax": max(course.mostQueued, queued),
@@ -198,13 +200,37 @@ def _back(
     course: Course, traffic: BackTraffic, active: int, state: str, now: float
 ) -> dict[str, int | str]:
     """@return: what pools and servers have."""
-    begun = traffic.exchanges + active
+    begun = course.begun(traffic.exchanges + active)
     return {
         "stot": begun, "eresp": traffic.responseErrors, "cli_abrt": traffic.clientAborts,
         "srv_abrt": traffic.serverAborts, "downtime": int(course.downtime),
         "lastchg": 0 if state != course.state and course.state else int(now - course.since),
         "lastsess": -1 if course.lastAt is None else int(now - course.lastAt),
     }  # fmt: skip
+
+
+def _timed(course: Course, *traffics: BackTraffic) -> dict[str, int | str]:
+    """
+    @param traffics: of a server, or of a pool and of all of its servers.
+    @return: how long it takes, on average of late and at the most, in milliseconds.
+    """
+    values: dict[str, int | str] = {}
+    times = [one for traffic in traffics for one in traffic.routes.values()]
+    if not times:
+        return values
+    averages = course.averages
+    for name, average, taken in (
+        ("qtime", averages.queued, [one.queued for one in times]),
+        ("ctime", averages.connected, [one.connected for one in times]),
+        ("rtime", averages.responded, [one.responded for one in times]),
+        ("ttime", averages.took, [one.took for one in times]),
+    ):
+        if average is not None:
+            values[name] = round(average * 1000)
+        longest = max(one.longest for one in taken)
+        if longest:
+            values[f"{name}_max"] = round(longest * 1000)
+    return values
 
 
 def _checked(server: Server, health: Health) -> dict[str, int | str]:

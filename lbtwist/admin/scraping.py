@@ -81,7 +81,7 @@ class Metrics(Resource):
         if self._answering >= AT_ONCE:
             request.setHeader(b"Retry-After", b"1")
             return _refused(request, 503, "too many ask at the same time")
-        accept = request.getHeader("accept") or ""
+        accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         exposition = Exposition(wantsOpenMetrics(accept), self._aliases, self._bounds)
         request.setHeader(b"Content-Type", exposition.contentType.encode())
         request.setHeader(b"Vary", b"Accept")

@@ -13,9 +13,10 @@ from typing import Any
 
 import attr
 
-from lbtwist.admin.exposition import Bucketed, labels
+from lbtwist.admin.exposition import Bucketed, exemplar, labels
 from lbtwist.admin.process import ProcessSeen
 from lbtwist.admin.rows import Row, frontendRow, poolRow, serverRow
+from lbtwist.exemplars import Exemplars
 from lbtwist.histogram import Histogram, Times
 from lbtwist.service import LoadBalancer
 from lbtwist.stats import BackTraffic
@@ -65,14 +66,14 @@ class _Sums:
     """The times of several, added up."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = tuple(bounds)
+        self.bounds = tuple(bounds)
         self.of: dict[str, dict[str, Bucketed]] = {}
 
     def one(self, name: str, histogram: Histogram, *within: dict[str, Bucketed]) -> None:
         """@param within: to which its times are added."""
         if not histogram.counts:
             return
-        found = Bucketed.of(histogram, self._bounds)
+        found = Bucketed.of(histogram, self.bounds)
         for sums in within:
             before = sums.get(name)
             sums[name] = found if before is None else before.plus(found)
@@ -85,6 +86,14 @@ class _Sums:
         """Add those of a pool or a server, to the frontends they came by as well."""
         for name, times in traffic.routes.items():
             self.times(times, self.of.setdefault(name, {}), *within)
+
+
+def _exemplars(found: Exemplars, bounds: tuple[float, ...], ahead: float) -> tuple[str, ...]:
+    """@param ahead: so far are the seconds since the epoch ahead of the clock's."""
+    return tuple(
+        "" if one is None else exemplar(one[0], one[1], one[2] + ahead)
+        for one in found.within(bounds)
+    )
 
 
 def look(sight: Sight, bounds: Iterable[float]) -> Iterator[None]:
@@ -118,6 +127,10 @@ def look(sight: Sight, bounds: Iterable[float]) -> Iterator[None]:
         mine = sums.of.get(frontend.name, {})
         sums.times(traffic.times, mine)
         sums.one("shaken", traffic.shaken, mine)
+        if traffic.exemplars.kept and "took" in mine:
+            mine["took"] = attr.evolve(mine["took"], exemplars=_exemplars(
+                traffic.exemplars, sums.bounds, balancer.wallclock() - now
+            ))  # fmt: skip
         said = labels(proxy=frontend.name)
         row = frontendRow(balancer, frontend)
         sight.frontends.append(Seen(row, frontend, said, mine, now))

@@ -5,6 +5,7 @@ the forms that HAProxy has for them (its management guide, 9.1 to 9.3).
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
@@ -37,7 +38,7 @@ def showStat(asked: Asked, words: Sequence[str]) -> Answer:
     rows = _chosen(rowsOf(asked.balancer), words)
     if "json" in words:
         # HAProxy's form, and ours is for programs that do not come from there.
-        return Answer.json([_listed(row) for row in rows], lambda: list(map(attr.asdict, rows)))
+        return Answer(listed(rows), lambda: list(map(attr.asdict, rows)))
     text = typed(rows) if "typed" in words else csv(rows)
     return Answer(text, lambda: list(map(attr.asdict, rows)))
 
@@ -102,14 +103,19 @@ def typed(rows: Iterable[Row]) -> str:
     return "".join(lines)
 
 
-def _listed(row: Row) -> list[dict[str, Any]]:
-    return [
-        {
-            "objType": _OBJECTS[row.kind], "proxyId": row.values["iid"], "id": row.values["sid"],
-            **_described(column, value),
-        }
+def listed(rows: Iterable[Row]) -> str:
+    """@return: a list for each row of what stands in it, in HAProxy's form of JSON."""
+    return f"[{','.join(map(_listed, rows))}]\n"
+
+
+def _listed(row: Row) -> str:
+    values = row.values
+    first = f'"objType":"{_OBJECTS[row.kind]}","proxyId":{values["iid"]},"id":{values["sid"]}'
+    found = ",".join(
+        f"{{{first},{_BEGINNINGS[column.name]}{json.dumps(value)}}}}}"
         for column, value in _fields(row)
-    ]  # fmt: skip
+    )
+    return f"[{found}]"
 
 
 def _described(column: Column, value: int | str) -> dict[str, Any]:
@@ -117,6 +123,13 @@ def _described(column: Column, value: int | str) -> dict[str, Any]:
         "field": {"pos": column.position, "name": column.name}, "processNum": 1,
         "tags": column.tags, "value": {"type": column.type, "value": value},
     }  # fmt: skip
+
+
+# Of a thousand servers there are 8 MB, of which almost all is the same in each.
+_BEGINNINGS = {
+    name: json.dumps(_described(column, 0), separators=(",", ":"))[1:].removesuffix("0}}")
+    for name, column in COLUMNS.items()
+}
 
 
 # the process
@@ -139,7 +152,8 @@ _INFO = {
         (47, "Tasks", "MGP", "u32"), (48, "Run_queue", "MGP", "u32"),
         (50, "node", "COS", "str"), (51, "description", "COS", "str"),
         (52, "Stopping", "MGP", "u32"), (53, "Jobs", "MGP", "u32"),
-        (55, "Listeners", "MGP", "u32"), (61, "TotalBytesOut", "MGP", "u64"),
+        (55, "Listeners", "MGP", "u32"), (58, "DroppedLogs", "MCP", "u32"),
+        (61, "TotalBytesOut", "MGP", "u64"),
         (70, "Start_time_sec", "MDP", "u32"),
     )
 }  # fmt: skip
@@ -173,6 +187,7 @@ def infoOf(balancer: LoadBalancer) -> dict[str, int | str]:
         "Stopping": int(any(one.draining for one in inbounds)),
         "Jobs": process.active + sum(len(inbound.listeners) for inbound in inbounds),
         "Listeners": sum(len(inbound.listeners) for inbound in inbounds),
+        "DroppedLogs": balancer.droppedLines,
         "TotalBytesOut": sum(inbound.traffic.bytesOut for inbound in inbounds),
         "Start_time_sec": int(balancer.wallclock()) - uptime,
     }  # fmt: skip

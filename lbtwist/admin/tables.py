@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from lbtwist.events import plain
+from lbtwist.renewing import shown
 
 _UNITS = ("", "k", "M", "G", "T", "P")
 
@@ -144,7 +145,7 @@ def eventsTable(rows: Sequence[Any]) -> str:
     return "".join(f"{clock(row['at'])}  {plain(row['text'])}\n" for row in rows)
 
 
-def errorsTable(rows: Sequence[Any]) -> str:
+def failuresTable(rows: Sequence[Any]) -> str:
     return table(
         ("WHEN", "CLIENT", "FRONTEND", "SERVER", "END", "STATUS", "REQUEST", "REASON"),
         [
@@ -156,6 +157,20 @@ def errorsTable(rows: Sequence[Any]) -> str:
             for row in rows
         ],
     )  # fmt: skip
+
+
+def errorsText(rows: Sequence[Any]) -> str:
+    """@return: the bytes, which are no table."""
+    return "\n".join(
+        "\n".join([
+            f"{clock(row['at'])}  {row['kind']} refused: {plain(row['reason'])}, at byte"
+            f" {row['position']} of {row['size']}",
+            f"from {':'.join(map(str, row['client']))} by {row['frontend']}"
+            + (f" to {row['pool']}/{row['server'] or '-'}" if row["pool"] else ""),
+            *row["text"], "",
+        ])
+        for row in rows
+    ) or "Nothing was refused.\n"
 
 
 def tablesTable(rows: Sequence[Any]) -> str:
@@ -172,13 +187,32 @@ def pairsTable(values: Any) -> str:
     return "".join(f"{name.ljust(width)}  {_cell(value)}\n" for name, value in values.items())
 
 
+def reloadText(value: Any) -> str:
+    """@return: how the last reload went."""
+    if not value["number"]:
+        return "There was no reload.\n"
+    said = f": {value['reason']}" if value["reason"] else ""
+    rows = {
+        "Reload": value["number"], "File": value["path"], "At": clock(value["at"]),
+        "By": value["by"], "State": f"{value['state']}: {value['meaning']}{said}",
+        "Left": span(value["left"]) if value["left"] else "",
+        "Changes": value["summary"], "Guards": ", ".join(value["guards"]),
+        "Differs": "the file is not what runs" if value["differs"] else "",
+    }  # fmt: skip
+    lines = shown([*value["problems"], *value["changes"]])
+    pairs = pairsTable({name: one for name, one in rows.items() if one != ""})
+    return pairs + "".join(f"{line}\n" for line in lines)
+
+
 SHOWN: dict[str, tuple[str, Callable[[Any], str]]] = {
     "stat": ("show stat", statTable),
     "info": ("show info", pairsTable),
     "servers": ("show servers state", serversTable),
     "sess": ("show sess", sessionsTable),
     "table": ("show table", tablesTable),
-    "errors": ("show errors", errorsTable),
+    "failures": ("show failures", failuresTable),
+    "errors": ("show errors", errorsText),
     "events": ("show events", eventsTable),
+    "reload": ("show reload", reloadText),
 }
 """What C{lbtwist show} can show: which verb says it, and how it is written."""

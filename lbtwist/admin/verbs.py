@@ -19,6 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lbtwist.admin.audit import Audit, Change, Seen
 from lbtwist.errors import BalancerError
 from lbtwist.events import plain
 
@@ -162,11 +163,13 @@ class Asked:
     What a verb is given besides its words.
 
     @ivar verbs: all there are.
+    @ivar payload: the lines that came with it; L{None} if none did.
     """
 
     balancer: LoadBalancer
     caller: Caller
     verbs: Verbs
+    payload: str | None = None
 
 
 @attr.frozen(eq=False)
@@ -180,7 +183,11 @@ class Verb:
     @ivar level: who may use it.
     @ivar run: does it, given an L{Asked} and a list of the words that follow. It gives an
         L{Answer} or a Deferred of one, or raises L{Refused}.
-    @ivar changes: whether it changes something, which is written down.
+    @ivar changes: whether it changes something, which is written down; of lines that come
+        with it nothing is.
+    @ivar look: what is written down of it, given the same as C{run}: how that is which it
+        changes, before and after. It may raise L{Refused}.
+    @ivar payload: whether lines may come with it.
     """
 
     usage: str
@@ -188,6 +195,8 @@ class Verb:
     level: Level
     run: Callable[..., Answer | Deferred[Answer]]
     changes: bool = False
+    look: Callable[..., Seen] | None = None
+    payload: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -268,39 +277,56 @@ class Commands:
     Has the verbs of one balancer done, whoever asks and by whatever way.
 
     @ivar verbs: those there are.
+    @ivar audit: is told of what is changed.
     """
 
     _log = Logger()
 
-    def __init__(self, balancer: LoadBalancer, verbs: Verbs) -> None:
+    def __init__(self, balancer: LoadBalancer, verbs: Verbs, audit: Audit | None = None) -> None:
+        """@param audit: is told of what is changed; by default it is the log of the program."""
         self._balancer = balancer
         self.verbs = verbs
+        self.audit = audit or Audit()
 
-    def ask(self, words: Sequence[str], caller: Caller) -> Deferred[Answer]:
+    def ask(
+        self, words: Sequence[str], caller: Caller, payload: str | None = None
+    ) -> Deferred[Answer]:
         """
         @param words: at least one.
+        @param payload: lines that come with it.
         @return: fires with an answer, whatever happens; it may be cancelled.
         """
-        found = Deferred.fromCoroutine(self._ask(words, caller))
+        found = Deferred.fromCoroutine(self._ask(words, caller, payload))
         found.addErrback(self._failed, words)
         return found
 
-    async def _ask(self, words: Sequence[str], caller: Caller) -> Answer:
+    async def _ask(
+        self, words: Sequence[str], caller: Caller, payload: str | None
+    ) -> Answer:
         verb, following = self.verbs.find(words)
         if verb.level > caller.level:
-            self._log.warn(
-                "{caller}: {command}: refused, the level is {held}",
-                caller=caller.name, command=plain(" ".join(words)), held=caller.level.word,
-            )  # fmt: skip
+            said = f"the level is {caller.level.word}"
+            self.audit.write(Change(caller.name, words, said, done=False))
             raise Refused("Permission denied")
-        said = verb.run(Asked(self._balancer, caller, self.verbs), following)
-        answer = said if isinstance(said, Answer) else await said
-        if verb.changes:
-            self._log.info(
-                "{caller}: {command}: {outcome}",
-                caller=caller.name, command=plain(" ".join(words)),
-                outcome=plain(answer.text) or "done",
-            )  # fmt: skip
+        if payload is not None and not verb.payload:
+            raise Refused("This command takes no payload.")
+        asked = Asked(self._balancer, caller, self.verbs, payload)
+        if not verb.changes:
+            return await _said(verb, asked, following)
+        before = _seen(verb, asked, following)
+        try:
+            answer = await _said(verb, asked, following)
+        except BaseException as failed:
+            why = str(failed) if isinstance(failed, Refused) else type(failed).__name__
+            self.audit.write(Change(caller.name, words, why, done=False))
+            raise
+        self.audit.write(
+            Change.between(
+                caller.name, words, before, _seen(verb, asked, following), answer.text.strip()
+            )
+            if answer.good
+            else Change(caller.name, words, answer.text.strip(), done=False)
+        )
         return answer
 
     def _failed(self, failure: Failure, words: Sequence[str]) -> Answer:
@@ -312,3 +338,16 @@ class Commands:
             return DONE
         self._log.failure("{command} has failed", failure, command=plain(" ".join(words)))
         return Refused("An error, which is in the log.").answer
+
+
+async def _said(verb: Verb, asked: Asked, words: Sequence[str]) -> Answer:
+    said = verb.run(asked, words)
+    return said if isinstance(said, Answer) else await said
+
+
+def _seen(verb: Verb, asked: Asked, words: Sequence[str]) -> Seen:
+    try:
+        return {} if verb.look is None else verb.look(asked, words)
+    except Refused:
+        # It is not there, not yet or not any more.
+        return {}

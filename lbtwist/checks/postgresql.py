@@ -19,7 +19,7 @@ import attr
 from lbtwist.checks.probe import shown
 from lbtwist.checks.talk import Exactly, Talk, TalkCheck, Unfit, Want
 from lbtwist.health import Result
-from lbtwist.options import Text, Word, option
+from lbtwist.options import Secret, Text, Word, option
 from lbtwist.sansio import scram
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class PostgreSQLCheck(TalkCheck):
         user: str = option(
             Text(), "", "Logs in; empty asks only whether the server is there.", check=_badName
         )
-        password: str = option(Text(), "", "The user's password.", check=_badName)
+        password: str = option(Secret(), "", "The user's password.", check=_badName)
         database: str = option(Text(), "postgres", "The database of the session.", check=_badName)
         role: str = option(
             Word("any", "tell", *_ROLES),

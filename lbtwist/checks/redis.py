@@ -15,7 +15,7 @@ import attr
 from lbtwist.checks.probe import shown
 from lbtwist.checks.talk import Exactly, Line, Talk, TalkCheck, Unfit, Want
 from lbtwist.health import Result
-from lbtwist.options import Text, Word, option
+from lbtwist.options import Secret, Text, Word, option
 
 if TYPE_CHECKING:
     from lbtwist.server import Server
@@ -48,7 +48,7 @@ class RedisCheck(TalkCheck):
         """Who asks, and what the server has to be."""
 
         user: str = option(Text(), "", "The user of AUTH; empty is the default user.")
-        password: str = option(Text(), "", "The password of AUTH; empty is no AUTH.")
+        password: str = option(Secret(), "", "The password of AUTH; empty is no AUTH.")
         role: str = option(
             Word("any", "tell", "primary", "master", "replica"),
             "any",

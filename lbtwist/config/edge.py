@@ -87,8 +87,9 @@ def checkedBind(
     def wrong(word: str, message: str) -> None:
         scope.within(word).error(said[word], message)
 
-    if "mode" in said and kind != "unix":
-        scope.error(said["mode"], "mode is of a UNIX socket only")
+    for word in ("mode", "user", "group"):
+        if word in said and kind != "unix":
+            scope.error(said[word], f"{word} is of a UNIX socket only")
     for word in _BIND_WORDS.get(kind, ()):
         if word in said:
             wrong(word, f"is of a TCP address only, not of {kind}:; remove it")
@@ -141,8 +142,9 @@ def checkServer(kind: str, options: ServerOptions, words: Sequence[Word], scope:
 def _checkServerTLS(
     kind: str, options: ServerOptions, said: Mapping[str, Position], scope: Scope
 ) -> None:
-    if kind == "demo":
-        scope.within("tls").error(said["tls"], "a demo server speaks no TLS; remove it")
+    if kind in ("demo", "object"):
+        what = "a demo server" if kind == "demo" else "an object of this process"
+        scope.within("tls").error(said["tls"], f"{what} speaks no TLS; remove it")
     if options.verify == "none":
         scope.within("verify").warn(
             said["verify"], "with none anybody on the way can be this server; give it a ca"
@@ -295,14 +297,15 @@ def bindOnce(bind: Bind, bound: Bound, scope: Scope) -> None:
     """@param bound: what is bound already; gets this one."""
     if bind.kind == "tcp" and bind.port == 0:
         return
+    path = bind.path or bind.name
     for host in _ANY_ADDRESS.get(bind.host, (bind.host,)):
-        earlier = bound.get((bind.kind, host + bind.path, bind.port), {})
+        earlier = bound.get((bind.kind, host + path, bind.port), {})
         for interface, first in earlier.items():
             # Linux accepts the same address once for each interface.
             if not interface or not bind.interface or interface == bind.interface:
                 scope.error(bind.where, f"{bind} is bound twice, first at {first}")
                 return
-    here = bound.setdefault((bind.kind, bind.host + bind.path, bind.port), {})
+    here = bound.setdefault((bind.kind, bind.host + path, bind.port), {})
     here[bind.interface] = bind.where
 
 

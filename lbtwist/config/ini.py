@@ -98,12 +98,15 @@ class Line:
     @ivar marks: for each character L{PLAIN}, L{QUOTED}, or L{SYNTAX} for what
         only quotes.
     @ivar columns: for each character its column in the file.
+    @ivar source: what stands in the file, without what is taken from the environment; C{""} if
+        it stands in none.
     """
 
     text: str
     marks: str
     columns: tuple[int, ...]
     where: Position
+    source: str = ""
 
     def words(self) -> list[Word]:
         found = []
@@ -191,14 +194,17 @@ def readFile(path: str, environ: Mapping[str, str]) -> Document:
     return reader.document
 
 
-def readText(text: str, name: str, environ: Mapping[str, str]) -> Document:
+def readText(
+    text: str, name: str, environ: Mapping[str, str], including: bool = True
+) -> Document:
     """
     Read text.
 
     @param name: the file it stands for: places name it, and what is included
         is looked for next to it.
+    @param including: whether it may include files.
     """
-    reader = _Reader(environ)
+    reader = _Reader(environ, including)
     reader.document.files.append(name)
     reader.parse(name, text.split("\n"), (_real(name),))
     return reader.document
@@ -207,7 +213,8 @@ def readText(text: str, name: str, environ: Mapping[str, str]) -> Document:
 class _Reader:
     """Reads one file and what it includes into one L{Document}."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], including: bool = True) -> None:
+        self._including = including
         self.document = Document()
         self._environ = environ
         self._seen: set[str] = set()
@@ -318,6 +325,7 @@ class _Reader:
         quote = ""
         opened = 0
         index = start
+        end = len(source)
         while index < len(source):
             char = source[index]
             mark = QUOTED if quote else PLAIN
@@ -334,6 +342,7 @@ class _Reader:
                 cells += (char, SYNTAX, column), (source[index], QUOTED, column)
                 index += 1
             elif not quote and char in ";#" and source[index - 2].isspace():
+                end = index - 1
                 break
             elif quote != "'" and (found := _VARIABLE.match(source, column - 1)):
                 text = self._variable(found, attr.evolve(where, column=column))
@@ -354,6 +363,7 @@ class _Reader:
             "".join(mark for _, mark, _ in cells),
             tuple(column for _, _, column in cells),
             attr.evolve(where, column=cells[0][2] if cells else start + 1),
+            source[start:end].strip(),
         )
 
     def _variable(self, found: re.Match[str], where: Position) -> str:
@@ -381,6 +391,9 @@ class _Reader:
                 self._error(
                     option.where, f"{written!r} stands before any [SECTION]; only 'include' may"
                 )
+                continue
+            if not self._including:
+                self._error(option.where, "include: no file is read for this")
                 continue
             if not option.words:
                 self._error(option.where, "include: needs a file or a pattern such as *.ini")

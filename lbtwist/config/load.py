@@ -13,6 +13,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import attr
+
 from lbtwist.config.again import doubtAgain
 from lbtwist.config.doubts import doubtful, ends
 from lbtwist.config.edge import (
@@ -34,6 +36,7 @@ from lbtwist.config.model import (
     StoreConfig,
     TCPConfig,
     TLSConfig,
+    Written,
 )
 from lbtwist.config.parts import readBalance
 from lbtwist.config.passive import checkObserved
@@ -69,7 +72,7 @@ def load(
     @return: the configuration and the warnings.
     @raise ConfigError: with every problem, if one of them is an error.
     """
-    return _configured(readFile(os.fspath(path), environ), registry)
+    return configured(readFile(os.fspath(path), environ), registry)
 
 
 def loadText(
@@ -83,11 +86,21 @@ def loadText(
 
     @param name: the file it stands for: relative paths start next to it.
     """
-    return _configured(readText(text, name, environ), registry)
+    return configured(readText(text, name, environ), registry)
 
 
-def _configured(document: Document, registry: Registry) -> tuple[Config, list[Problem]]:
-    loading = _Loading(registry, document.problems)
+def configured(
+    document: Document, registry: Registry, before: Written | None = None, bare: bool = False
+) -> tuple[Config, list[Problem]]:
+    """
+    Make a configuration of what was read. See L{load}.
+
+    @param before: that of another configuration: options of it that are in this one as well
+        are not read again.
+    @param bare: whether a pool may have no server.
+    """
+    reading = Reading(registry, document.problems, before)
+    loading = _Loading(registry, document.problems, reading, bare)
     config = loading.config(document.sections)
     files = {name: index for index, name in enumerate(document.files)}
     problems = sorted(
@@ -96,16 +109,21 @@ def _configured(document: Document, registry: Registry) -> tuple[Config, list[Pr
     )
     if any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
-    return config, problems
+    document = attr.evolve(document, problems=[])
+    warnings = frozenset(problem.message for problem in problems)
+    return config.of(Written(document, reading.found, warnings)), problems
 
 
 class _Loading:
     """Makes one L{Config} of sections, and collects problems."""
 
-    def __init__(self, registry: Registry, problems: list[Problem]) -> None:
+    def __init__(
+        self, registry: Registry, problems: list[Problem], reading: Reading, bare: bool
+    ) -> None:
         self._registry = registry
         self._problems = problems
-        self._reading = Reading(registry, problems)
+        self._reading = reading
+        self._bare = bare
         self._defaults = {FrontendConfig: Said(), PoolConfig: Said()}
         self._log: Any = ()
         self._notify: Any = ()
@@ -150,6 +168,13 @@ class _Loading:
         for pool, scope, _ in pooled:
             if pool.name not in used:
                 scope.warn(pool.where, "is used by no frontend")
+        collector, frontends = self._settings.otlp, self._frontends.values()
+        if collector is not None and frontends and all(
+            one.traceparent == "off" or one.mode != "http" for one in frontends
+        ):
+            Scope("[global] otlp", self._problems).warn(
+                collector.where, "is told of nothing: no frontend has traceparent"
+            )
         self._rules.warnOfUnused(Scope("[conditions]", self._problems))
         reading.warnOfUnused(known)
         return Config(self._settings, self._frontends, self._pools, self._tls, self._tcp,
@@ -194,7 +219,7 @@ class _Loading:
         values = {"notify": self._notify, **self._defaults[PoolConfig].values, **said.values}
         servers = values.pop(SERVER, None)
         templates = values.pop(SERVERS, None)
-        if servers is None and templates is None:
+        if servers is None and templates is None and not self._bare:
             scope.error(section.where, "has no server: write server NAME = HOST:PORT")
         if "balance" not in values:
             values.update(self._usual(section.where, scope))

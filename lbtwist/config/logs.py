@@ -11,7 +11,7 @@ import attr
 
 from lbtwist.config.fill import BAD, Scope, relative
 from lbtwist.config.ini import SYNTAX, Line, Option, Word
-from lbtwist.logformat import LogFormat
+from lbtwist.logformat import LogFormat, structured
 from lbtwist.registry import Registry
 from lbtwist.rules.expression import ExpressionError
 from lbtwist.rules.template import closing
@@ -38,6 +38,22 @@ def readLogFormat(option: Option, scope: Scope, registry: Registry) -> Any:
         for item in made.items
     )
     return attr.evolve(made, items=items, where=option.where)
+
+
+def readLogFormatSD(option: Option, scope: Scope, registry: Registry) -> Any:
+    """
+    Read the structured data of lines for syslog servers, as a format is read.
+
+    @return: as of L{readLogFormat}.
+    """
+    made = readLogFormat(option, scope, registry)
+    if not isinstance(made, LogFormat):
+        return made
+    try:
+        return structured(made)
+    except ExpressionError as error:
+        scope.error(made.where, str(error))
+        return BAD
 
 
 def _place(lines: list[Word], at: int) -> Word:

@@ -19,6 +19,7 @@ from lbtwist.config.model import FrontendConfig, Part, PoolConfig, RuleLine
 from lbtwist.config.rules import STAGES, Written, readConditions
 from lbtwist.errors import Position
 from lbtwist.interfaces import IPersistence
+from lbtwist.logformat import LogFormat
 from lbtwist.registry import Context, Registry
 from lbtwist.rules.compiling import Typed
 from lbtwist.rules.expression import Expression, ExpressionError
@@ -204,10 +205,14 @@ class Rules:
         return sound
 
     def checkFormat(self, frontend: FrontendConfig, scope: Scope) -> None:
-        """Tell what says nothing of a log-format."""
-        format = frontend.log_format
-        if format is None:
-            return
+        """Tell what says nothing of a log-format, or of structured data."""
+        for name, format in (
+            ("log-format", frontend.log_format), ("log-format-sd", frontend.log_format_sd)
+        ):  # fmt: skip
+            if format is not None:
+                self._checkFormat(format, frontend, scope.within(name))
+
+    def _checkFormat(self, format: LogFormat, frontend: FrontendConfig, scope: Scope) -> None:
         for expression in format.expressions:
             self._use(expression.tree)
         asking = Asking(
@@ -217,7 +222,7 @@ class Rules:
         for where, message in format.check(asking):
             if (where, message) not in self._told:
                 self._told.add((where, message))
-                scope.within("log-format").error(where, message)
+                scope.error(where, message)
 
     def _makes(self, line: RuleLine, asking: Asking, scope: Scope) -> bool:
         """Whether the verb can be made; what it reads when it is made may be wrong."""

@@ -16,6 +16,7 @@ import attr
 
 from lbtwist.config.fill import BAD, Scope
 from lbtwist.config.ini import Option, Section, Word
+from lbtwist.config.model import Written
 from lbtwist.config.rules import STAGES, namesIn
 from lbtwist.config.sections import (
     KINDS,
@@ -56,9 +57,18 @@ class Said:
 
 
 class Reading:
-    """Reads the sections of one configuration, and collects problems."""
+    """
+    Reads the sections of one configuration, and collects problems.
 
-    def __init__(self, registry: Registry, problems: list[Problem]) -> None:
+    @ivar found: see C{read} of L{Written}.
+    """
+
+    def __init__(
+        self, registry: Registry, problems: list[Problem], before: Written | None = None
+    ) -> None:
+        """@param before: what need not be read again."""
+        self._before = {} if before is None else before.read
+        self.found: dict[tuple[type[Any], int], Any] = {}
         self._registry = registry
         self._problems = problems
         self._seen: dict[tuple[str, str], Position] = {}
@@ -137,14 +147,13 @@ class Reading:
             first = seen.setdefault((word, option.name), option.where)
             if first is not option.where:
                 scope.error(option.where, f"{written}: is there twice, first at {first}")
-            self._refer(word, option, scope.within(written))
+            begins = self._place(word, option, scope.within(written))
             for cls in owners:
-                value = READERS[cls][word](option, scope.within(written), self._registry)
+                value = self._value(cls, word, option, scope.within(written))
                 if word in STAGES and value is not BAD:
                     self._referRules(value, scope.within(written))
                 name = fieldOf(word)
-                words = option.words
-                said[cls].places[name] = words[0].where if words else option.where
+                said[cls].places[name] = begins
                 if value is BAD and len(owners) > 1:
                     break
                 if word in LISTED:
@@ -155,12 +164,41 @@ class Reading:
                     said[cls].values[name] = value
         return said
 
-    def _refer(self, word: str, option: Option, scope: Scope) -> None:
-        """Find the sections that an option names."""
+    def _place(self, word: str, option: Option, scope: Scope) -> Position:
+        """
+        Find the sections that an option names.
+
+        @return: where its value begins.
+        """
+        key = Option, id(option)
+        known: Position | None = self._before.get(key)
+        if known is None:
+            words = option.words
+            known = words[0].where if words else option.where
+            if self._refer(word, option, scope):
+                return known
+        # It names none.
+        self.found[key] = known
+        return known
+
+    def _value(self, cls: type[Any], word: str, option: Option, scope: Scope) -> Any:
+        key = cls, id(option)
+        if key in self._before:
+            value = self.found[key] = self._before[key]
+            return value
+        count = len(self._problems)
+        value = READERS[cls][word](option, scope, self._registry)
+        if len(self._problems) == count:
+            self.found[key] = value
+        return value
+
+    def _refer(self, word: str, option: Option, scope: Scope) -> bool:
+        """@return: whether an option names sections, or may."""
         named = [(scope, word, found) for found in option.words if word in self._referred]
         if word == "rules":
             named = [(scope, word, found) for found in namesIn(option)]
-        words = chain.from_iterable(itemsOf(option)) if word == "bind" else option.words
+        listed = word in ("bind", "admin")
+        words = chain.from_iterable(itemsOf(option)) if listed else option.words
         for pair in (found.pair for found in words):
             if pair is not None and pair[0] in REFERRING.get(word, ()):
                 named.append((scope.within(pair[0]), *pair))
@@ -170,6 +208,7 @@ class Reading:
             kinds = self._registry.names(IPersistenceStore)
             if option.words[0].text not in kinds and len(option.words) == 1:
                 self._mark("store", option.words[0], scope, kinds)
+        return bool(named) or word == STORE
 
     def _referRules(self, lines: Iterable[Any], scope: Scope) -> None:
         """Find the sections that rules name."""

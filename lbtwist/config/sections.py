@@ -11,11 +11,13 @@ from typing import Any
 
 import attr
 
-from lbtwist.config.admin import readAdmin
+from lbtwist.config.admin import readAdmin, readAudit
 from lbtwist.config.checking import readCheck
+from lbtwist.config.exports import readGraphite, readOTLP, readStatsD
 from lbtwist.config.fill import Scope, optionFields, readField
 from lbtwist.config.ini import Option
-from lbtwist.config.logs import readErrorFile, readLogFormat
+from lbtwist.config.logs import readErrorFile, readLogFormat, readLogFormatSD
+from lbtwist.config.logtargets import readEventLog, readLog
 from lbtwist.config.model import (
     FrontendConfig,
     GlobalConfig,
@@ -31,7 +33,6 @@ from lbtwist.config.queues import readQueue
 from lbtwist.config.rules import POOL_STAGES, STAGES, RuleLists, readNames, readRules
 from lbtwist.config.values import (
     readBind,
-    readLog,
     readName,
     readServer,
     readServers,
@@ -46,7 +47,8 @@ HTTP_ONLY = frozenset(
     {
         "timeout_request", "timeout_keepalive", "max_header_bytes", "max_headers", "max_uri",
         "max_body", "connect", "connect_allow", "connect_timeout", "connect_any_case",
-        "forwarded", "trusted_proxies", "request_id_header", "via",
+        "forwarded", "trusted_proxies", "request_id_header", "via", "traceparent",
+        "traceparent_sampling",
         "redirect_https", "client_cert_headers", "errors", "errorfiles", "http_ignore_probes",
     }
 )  # fmt: skip
@@ -71,9 +73,12 @@ LISTED = {SERVER, SERVERS, NAME}
 _RULES: dict[str, Reader] = {name: partial(readRules, stage) for name, stage in STAGES.items()}
 _POOL_RULES: dict[str, Reader] = {name: _RULES[name] for name in POOL_STAGES}
 _SPECIAL: dict[type[Any], dict[str, Reader]] = {
-    GlobalConfig: {"admin": readAdmin, "log": readLog, "notify": readNotify},
+    GlobalConfig: {"admin": readAdmin, "audit": readAudit, "log": readLog, "notify": readNotify,
+                   "event-log": readEventLog, "statsd": readStatsD, "graphite": readGraphite,
+                   "otlp": readOTLP},
     FrontendConfig: {
         "bind": readBind, "pool": readName, "log": readLog, "log-format": readLogFormat,
+        "log-format-sd": readLogFormatSD,
         "rules": readNames, **_RULES,
         **{f"errorfile-{status}": readErrorFile for status in STATUSES},
     },
@@ -103,11 +108,11 @@ KINDS: dict[str, tuple[type[Any], ...]] = {
 """Every kind of section, and the classes that its options are fields of."""
 
 NAMED = {"frontend", "pool", "tls", "tcp", "store", "rules"}
-REFERRING = {"bind": ("tls", "tcp"), SERVER: ("tcp",), SERVERS: ("tcp",)}
+REFERRING = {"bind": ("tls", "tcp"), "admin": ("tls",), SERVER: ("tcp",), SERVERS: ("tcp",)}
 """Options in whose values C{KIND=NAME} names a section."""
 
 USERS = {
-    "tls": "bind", "tcp": "bind, server, servers or pool", "rules": "frontend or pool",
+    "tls": "bind or admin", "tcp": "bind, server, servers or pool", "rules": "frontend or pool",
     "store": "pool or limit",
 }  # fmt: skip
 NOT_IN_DEFAULTS = {"bind", SERVER, SERVERS, "rules", *STAGES}

@@ -24,8 +24,6 @@ from lbtwist.config.ini import PLAIN, Option, Word
 from lbtwist.config.model import (
     Bind,
     BindOptions,
-    LogOptions,
-    LogTarget,
     Part,
     ServerConfig,
     ServerOptions,
@@ -88,6 +86,8 @@ def _addresses(text: str, where: Position) -> list[Bind]:
     scheme, _, rest = text.partition(":")
     if scheme == "unix":
         return [Bind("unix", path=unixPath(rest, where), where=where)]
+    if scheme == "systemd" and re.fullmatch("-?[0-9]*", rest) is None:
+        return [Bind(scheme, name=_socketName(rest), where=where)]
     if scheme in ("fd", "systemd"):
         return [Bind(scheme, port=_number(rest, 0, 65535, "number"), where=where)]
     host, port = _hostAndPort(text)
@@ -105,6 +105,15 @@ def _addresses(text: str, where: Position) -> list[Bind]:
         raise ValueError(f"{port!r} is not a range of ports: write 8000-8010")
     host = "" if host == "*" else host
     return [Bind("tcp", host, number, where=where) for number in range(begin, end + 1)]
+
+
+def _socketName(text: str) -> str:
+    """@raise ValueError: if it is no name that systemd.socket(5) takes for a socket."""
+    if len(text) > 255 or not text.isascii() or not text.isprintable() or ":" in text:
+        raise ValueError(
+            f"{text!r} is no name of a socket of systemd: at most 255 characters, and no colon"
+        )
+    return text
 
 
 def itemsOf(option: Option) -> list[list[Word]]:
@@ -161,8 +170,8 @@ def _server(text: str, where: Position) -> dict[str, Any]:
     scheme, _, rest = text.partition(":")
     if scheme == "unix":
         return {"kind": "unix", "path": unixPath(rest, where)}
-    if scheme == "demo":
-        return {"kind": "demo", "host": Name().parse(rest)}
+    if scheme in ("demo", "object"):
+        return {"kind": scheme, "host": Name().parse(rest)}
     host, number = tcpAddress(text)
     return {"kind": "tcp", "host": host, "port": number}
 
@@ -195,7 +204,8 @@ def readServer(option: Option, scope: Scope, registry: Registry) -> Any:
         scope.error(option.where, message)
         name = BAD
     if not option.words:
-        scope.error(option.where, "needs an address: HOST:PORT, unix:PATH or demo:NAME")
+        known = "HOST:PORT, unix:PATH, demo:NAME or object:NAME"
+        scope.error(option.where, f"needs an address: {known}")
         return BAD
     address, *words = option.words
     try:
@@ -288,34 +298,6 @@ def readName(option: Option, scope: Scope, registry: Registry) -> Any:
     except ValueError as error:
         scope.error(words[0].where, str(error))
         return BAD
-
-
-def readLog(option: Option, scope: Scope, registry: Registry) -> Any:
-    found: list[Any] = []
-    items = itemsOf(option)
-    if not items:
-        scope.error(option.where, "needs a target: stdout, file:PATH or off")
-        return BAD
-    for word, *words in items:
-        target, colon, path = word.text.partition(":")
-        sound = True
-        if target not in ("stdout", "off", "file") or (colon and target != "file"):
-            known = ("stdout", "off", "file:PATH")
-            scope.error(word.where, f"unknown {word.text!r}{suggestion(word.text, known)}")
-            sound = False
-        elif target == "file" and not path:
-            scope.error(word.where, "needs a path: file:PATH")
-            sound = False
-        elif target == "off" and (words or len(items) > 1):
-            scope.error(word.where, "off stands alone")
-            sound = False
-        options = fill([LogOptions], words, word.where, scope)
-        if not sound or options is None:
-            found.append(BAD)
-            continue
-        path = relative(path, word.where) if path else ""
-        found.append(LogTarget(target, path, options[0].format, where=word.where))
-    return BAD if BAD in found else tuple(found)
 
 
 def classOf(makes: InterfaceClass, word: Word, scope: Scope, registry: Registry) -> Any:

@@ -17,6 +17,7 @@ from lbtwist.doctor.files import checkCertificates, checkFiles
 from lbtwist.doctor.probes import checkServers
 from lbtwist.doctor.system import checkAddresses, checkInterfaces, checkLimits, checkPrivileges
 from lbtwist.doctor.transparent import checkTransparent
+from lbtwist.doctor.user import checkUser
 
 CHECKS: tuple[Callable[[Config, Facts], Iterator[Item]], ...] = (
     checkPrivileges,
@@ -30,9 +31,13 @@ CHECKS: tuple[Callable[[Config, Facts], Iterator[Item]], ...] = (
 )
 
 
-def diagnose(config: Config, facts: Facts) -> list[Item]:
-    """@return: all that was looked at, in order."""
-    return [item for check in CHECKS for item in check(config, facts)]
+def diagnose(config: Config, facts: Facts, user: str = "") -> list[Item]:
+    """
+    @param user: who runs it later on; C{""}: who runs this.
+    @return: all that was looked at, in order.
+    """
+    found = [item for check in CHECKS for item in check(config, facts)]
+    return [*found, *checkUser(config, facts, user)] if user else found
 
 
 def asText(items: Iterable[Item]) -> str:

@@ -81,6 +81,9 @@ def checkCertificates(config: Config, facts: Facts) -> Iterator[Item]:
             yield from _shown(label, server.certificate, server.key, None, facts)
         if server.ca:
             authorities.setdefault(server.ca, f"server {pool.name}/{server.name} ca")
+    collector = config.settings.otlp
+    if collector is not None and collector.options.ca:
+        authorities.setdefault(collector.options.ca, "otlp ca")
     for path, label in authorities.items():
         found = _certificates(facts.read(path) or b"")
         yield either(

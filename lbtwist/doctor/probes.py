@@ -32,7 +32,7 @@ def checkServers(config: Config, facts: Facts) -> Iterator[Item]:
     """@return: one item for each server, and more where its answer does not fit."""
     # Where those of a source are nobody knows but the source.
     asked = [pair for pair in members(config) if pair[1].host or pair[1].kind == "unix"]
-    asked = [pair for pair in asked if pair[1].kind != "demo"]
+    asked = [pair for pair in asked if pair[1].kind not in ("demo", "object")]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         yield from threads.map(lambda pair: _server(pair[0], pair[1], facts), asked)
 

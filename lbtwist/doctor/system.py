@@ -138,9 +138,23 @@ def checkLimits(config: Config, facts: Facts) -> Iterator[Item]:
             f"{files} descriptors, and no maxconn: when they are used up, clients wait",
             f"write maxconn = {max((files - SPARE_FILES) // 2, 1)} in [global]",
         )
+    yield from _checkTracking(facts, most)
     yield from _checkBacklogs(config, facts)
     yield from _checkPorts(config, facts, most)
     yield from _checkProfiles(config, facts)
+
+
+def _checkTracking(facts: Facts, most: int) -> Iterator[Item]:
+    tracked = facts.number("net.netfilter.nf_conntrack_max")
+    if not most or tracked is None:
+        # Without a packet filter that knows connections there is no such limit.
+        return
+    yield either(
+        tracked >= 2 * most, f"{tracked} connections are tracked, enough for maxconn = {most}",
+        f"{tracked} connections are tracked, and maxconn = {most} makes {2 * most}: packets of"
+        " those beyond are dropped",
+        f"sysctl -w net.netfilter.nf_conntrack_max={4 * most}",
+    )  # fmt: skip
 
 
 def _checkBacklogs(config: Config, facts: Facts) -> Iterator[Item]:
@@ -152,6 +166,14 @@ def _checkBacklogs(config: Config, facts: Facts) -> Iterator[Item]:
             f"net.core.somaxconn = {most} cuts a backlog of {backlog}",
             f"sysctl -w net.core.somaxconn={backlog}",
         )  # fmt: skip
+    begun = facts.number("net.ipv4.tcp_max_syn_backlog")
+    cookies = facts.number("net.ipv4.tcp_syncookies")
+    if backlog and begun is not None and begun < backlog and cookies == 0:
+        yield missing(
+            f"net.ipv4.tcp_max_syn_backlog = {begun} cuts a backlog of {backlog}, and there are"
+            " no SYN cookies",
+            "sysctl -w net.ipv4.tcp_syncookies=1",
+        )
 
 
 def _checkPorts(config: Config, facts: Facts, most: int) -> Iterator[Item]:

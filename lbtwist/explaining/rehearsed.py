@@ -174,9 +174,12 @@ class _Rehearsing:
 
     def _http(self, exchange: Exchange, pool: Pool | None, why: str) -> None:
         shared = copy(self._inbound.shared)
+        assert shared is not None, "only frontends that speak HTTP come here"
         if shared.newRequestId is not None:
             # The next one is somebody else's.
             shared.newRequestId = lambda: "..."
+        if shared.tracing is not None:
+            shared.tracing = shared.tracing.rehearsed()
         front = HTTPFront(shared, exchange.connection, pool)
         head = self._head(shared, exchange.connection)
         exchange.request = head
@@ -300,7 +303,9 @@ class _Rehearsing:
         return _Over(attr.evolve(action, unless=tuple(self._unless)))
 
     def _page(self, status: int, why: str, after: str = "") -> _Over:
-        pages = self._inbound.shared.pages
+        shared = self._inbound.shared
+        assert shared is not None, "only frontends that speak HTTP come here"
+        pages = shared.pages
         page = pages.get(status) or pages[500]
         if not page.encode(True, False):
             text = f"the connection is closed without the page for {status}{after}: {why}"

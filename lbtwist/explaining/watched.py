@@ -95,16 +95,16 @@ class _Frontend:
         self._inbound = inbound
         self._deciding: Deciding | None = None
         self._connections: dict[int, list[Asked]] = {}
-        self._usual = inbound.observers
-        self._install()
+        self.resume()
 
-    def _install(self) -> None:
+    def resume(self) -> None:
         inbound = self._inbound
         inbound.watch = self
+        self._usual = inbound.observers
         inbound.observers = (*self._usual, self._passedBy)
-        if inbound.config.mode != "http":
-            return
         shared = inbound.shared
+        if shared is None:
+            return
         shared.observers = inbound.observers
         self._deciding = shared.deciding
         if shared.deciding is None:
@@ -114,18 +114,20 @@ class _Frontend:
     def left(self, waiting: _Waiting) -> None:
         """One does not wait any more; when nobody does, all is as it was."""
         self.waiting.remove(waiting)
-        if self.waiting:
-            return
+        if not self.waiting:
+            self.rest()
+            self.watchers.empty(self._inbound)
+
+    def rest(self) -> None:
         inbound = self._inbound
         inbound.watch = None
         inbound.observers = self._usual
-        if inbound.config.mode == "http":
-            shared = inbound.shared
+        shared = inbound.shared
+        if shared is not None:
             shared.observers = self._usual
             assert shared.deciding is not None
             shared.deciding.watch = None
             shared.deciding = self._deciding
-        self.watchers.empty(inbound)
 
     # what the frontend tells
 

@@ -17,6 +17,7 @@ from lbtwist.deadlines import Deadlines
 from lbtwist.errors import BadResponse, MessageError
 from lbtwist.exchange import Exchange
 from lbtwist.http.flow import Flowing
+from lbtwist.http.refusing import captureResponse
 from lbtwist.pool import Pool
 from lbtwist.sansio.chunked import ChunkedReader, chunk, lastChunk
 from lbtwist.sansio.http1 import Partial
@@ -277,6 +278,10 @@ class HTTPBack(Flowing):
         except MessageError as broken:
             # Not who heard the beginning: an interim response may have changed that.
             relay, self.relay = self.relay, None
+            captureResponse(
+                self._pool, self._server, relay.exchange, broken, self._reader, self._method,
+                self._partial,
+            )
             self.transport.abortConnection()
             relay.responseBroken(broken.reason)
 
@@ -291,7 +296,11 @@ class HTTPBack(Flowing):
                     return
                 self._partial = None
                 data = whole
-            head = self._reader.read(data, self._method)
+            try:
+                head = self._reader.read(data, self._method)
+            except BadResponse as broken:
+                broken.data = data
+                raise
             if head is None:
                 self._partial = Partial(self._reader, data)
                 self._arm()

@@ -19,6 +19,7 @@ from lbtwist.pool import Pool
 from lbtwist.sansio.chunked import ChunkedReader
 from lbtwist.sansio.http1 import Partial
 from lbtwist.server import Server
+from lbtwist.websocket import WebSocket
 
 
 class ClientSide(Flowing):
@@ -26,6 +27,7 @@ class ClientSide(Flowing):
     What is known of one connection.
 
     @ivar exchanges: how many it has begun.
+    @ivar webSocket: what it has become, if it is one.
     @ivar _relay: the exchange under way, if it has got that far.
     @ivar _partial: what has come of a request's head.
     @ivar _buffer: what has come after the request under way.
@@ -43,7 +45,7 @@ class ClientSide(Flowing):
         "_body", "_buffer", "_chunked", "_ended", "_ending", "_keep", "_left", "_lines",
         "_more", "_old", "_partial", "_reading", "_received", "_relay", "_startedAt",
         "_certificateLines", "_freeAt", "_guard", "_kept", "_pool", "_raw", "_settings",
-        "_vars", "connection", "exchanges", "shared",
+        "_vars", "connection", "exchanges", "shared", "webSocket",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class ClientSide(Flowing):
         self._raw: bytes | None = None
         self._guard = None if connection.tls is None else connection.tls.guard
         self.transport = None
+        self.webSocket: WebSocket | None = None
         self.exchanges = 0
         self._kept: dict[Server, Any] | None = None
         self._relay: Relay | None = None
@@ -99,6 +102,26 @@ class ClientSide(Flowing):
         if kept is None:
             kept = self._kept = {}
         return kept
+
+    def _follow(self) -> Shared:
+        """
+        The frontend has got another configuration; nothing is under way.
+
+        @return: what it shares now.
+        """
+        usual = self.shared.pool
+        shared = self.shared.successor
+        assert shared is not None
+        self.shared = shared
+        pool = self._pool
+        if pool is None or pool is usual:
+            self._pool = shared.pool
+        else:
+            # A rule for the connection has chosen it.
+            self._pool = shared.frontend.pools.get(pool.name, shared.pool)
+        self._lines = b""
+        self._certificateLines = None
+        return shared
 
     def exchangeDone(self) -> None:
         """The response is complete, or answered by us."""

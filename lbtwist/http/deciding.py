@@ -110,7 +110,9 @@ class Deciding:
         self._response = response
         self._pools = pools
         self._deadlines = deadlines
-        ofPools = [pool.rules for pool in pools.values()]
+        # Pools may have others soon, and what has begun with these ends with them.
+        self._ofPools = {name: pool.rules for name, pool in pools.items()}
+        ofPools = self._ofPools.values()
         self.responds = response is not None or any(rules.response for rules in ofPools)
         self._requestNames = _names(request, *(rules.request for rules in ofPools))
         self._responseNames = _names(response, *(rules.response for rules in ofPools))
@@ -149,7 +151,8 @@ class Deciding:
                 return False
         # What a response rule allows does not tell why the request went here.
         decided = exchange.rule
-        for book in (exchange.pool.rules.response, self._response):
+        pool = exchange.pool
+        for book in (self._ofPools.get(pool.name, pool.rules).response, self._response):
             if book is not None:
                 try:
                     if witness is None:
@@ -230,7 +233,9 @@ class Deciding:
 
     def _choose(self, relay: Relay, pool: Pool | None) -> None:
         """The frontend's rules have been asked."""
-        book = pool.rules.request if pool is not None and relay.pooled else None
+        book = None
+        if pool is not None and relay.pooled:
+            book = self._ofPools.get(pool.name, pool.rules).request
         if book is None:
             relay.proceed(pool)
         else:

@@ -18,6 +18,7 @@ from lbtwist.errors import BadRequest
 from lbtwist.exchange import Cause, Exchange, Stage
 from lbtwist.http.answering import Answering
 from lbtwist.http.receiving import Receiving
+from lbtwist.http.refusing import captureRequest
 from lbtwist.http.relay import Relay
 from lbtwist.http.responding import Responding
 from lbtwist.http.telling import Telling
@@ -29,6 +30,9 @@ from lbtwist.sansio.responsehead import ResponseHead
 LINGER = 2.0
 """Seconds that a client has to end its side, after an answer that came before its
 request was complete and that has been sent."""
+
+LAST_CALL = 1.0
+"""Seconds for which a request is waited for before a connection ends that is to end."""
 
 MAX_PIPELINED = 65536
 """Bytes of further requests that are read while one is being answered."""
@@ -70,6 +74,7 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
 
     def ended(self) -> None:
         """Nothing is left of the connection."""
+        self.webSocket = None
         if self._kept:
             for back in list(self._kept.values()):
                 back.close()
@@ -88,10 +93,23 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
         """Our side is closed only to linger; nothing is left to do."""
 
     def drain(self) -> None:
-        """Close after the exchange under way, at once without one."""
+        """Close after the exchange under way, or soon; a WebSocket is told of it."""
+        if self.webSocket is not None:
+            self._keep = False
+            self.webSocket.drain()
+        else:
+            self.retire()
+
+    def retire(self) -> None:
+        """
+        Close after the exchange under way. Where there is none a client may be about to send
+        a request, which would be lost: it is waited for a moment, and is the last. A tunnel
+        lives on.
+        """
         self._keep = False
         if self._relay is None and self._partial is None and not self._ending:
-            self.transport.loseConnection()
+            deadlines = self.shared.deadlines
+            deadlines.arm(self, LAST_CALL, deadlines.seconds())
 
     def expired(self) -> None:
         relay = self._relay
@@ -99,7 +117,7 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
         if relay is None and not transport.unsent:
             if self._ending:
                 transport.abortConnection()
-            elif self._partial is None and (self.exchanges or self._isProbe):
+            elif self._partial is None and (self.exchanges or not self._keep or self._isProbe):
                 transport.loseConnection()
             else:
                 self._refused(Cause.CLIENT_TIMEOUT, 408, "no whole request head in time")
@@ -171,6 +189,8 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
 
     def _readHead(self, data: bytes) -> None:
         shared = self.shared
+        if shared.successor is not None:
+            shared = self._follow()
         reader = shared.trustedReader if self.connection.trusted else shared.reader
         now = shared.deadlines.seconds()
         partial = self._partial
@@ -187,6 +207,9 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
                     return
             head = reader.read(data)
         except BadRequest as refused:
+            if partial is not None:
+                data = bytes(partial.data)
+            captureRequest(self, refused, data, reader)
             self._partial = None
             self._refused(Cause.REFUSED, refused.status, refused.reason)
             return
@@ -217,6 +240,7 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
             try:
                 rest, end = self._beginBody(exchange, head, rest)
             except BadRequest as refused:
+                captureRequest(self, refused)
                 self._more = True
                 self._answered(exchange, Cause.REFUSED, refused.status, refused.reason)
                 return
@@ -386,7 +410,8 @@ class HTTPFront(Telling, Receiving, Responding, Answering):
         """
         transport = self.transport
         transport.protocol = self
-        self._keep = not self.shared.frontend.draining
+        frontend = self.shared.frontend
+        self._keep = not (frontend.draining or frontend.retired)
         if not data and not self._keep:
             self._close()
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lbtwist.errors import BadRequest
 from lbtwist.exchange import Exchange
 from lbtwist.http.clientside import ClientSide
+from lbtwist.http.refusing import captureRequest
 from lbtwist.http.relay import Relay
 from lbtwist.sansio.chunked import ChunkedReader
 from lbtwist.sansio.requesthead import RequestHead
@@ -76,6 +77,7 @@ class Receiving(ClientSide):
         try:
             payload, end = self._takeBody(relay.exchange, data)
         except BadRequest as refused:
+            captureRequest(self, refused, exchange=relay.exchange)
             relay.requestBroken(refused.status, refused.reason)
             return
         if payload:

@@ -254,7 +254,7 @@ class Relay(Ending):
             if trailers:
                 trailers = deciding.responseTrailers(trailers)
         persistence = self._pool.persistence
-        if persistence is not None and persistence.responds:
+        if persistence is not None and persistence.responds and exchange.bond is not None:
             persistence.respond(exchange)
         exchange.stage = Stage.DATA
         self._started = True
@@ -314,7 +314,7 @@ class Relay(Ending):
             back.abandon()
             return
         persistence = self._pool.persistence
-        if persistence is not None and persistence.responds:
+        if persistence is not None and persistence.responds and exchange.bond is not None:
             persistence.respond(exchange)
         exchange.stage = Stage.DATA
         server = exchange.server
@@ -324,6 +324,9 @@ class Relay(Ending):
             exchange.passthrough = "Connect"
         elif wantsWebSocket(self._head):
             exchange.passthrough = "Web Sockets"
+            if head.upgrade.lower() == b"websocket":
+                self._becomeWebSocket(back, head, data)
+                return
         else:
             exchange.passthrough = "Unknown"
         early = front.leave(exchange, head)

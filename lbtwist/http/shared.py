@@ -1,6 +1,7 @@
 """
-What the connections of one HTTP frontend share, made once when it is built. Not here: what
-each of them has of its own (L{lbtwist.http.clientside}).
+What the connections of one HTTP frontend share, made once when it is built, and anew when it
+gets another configuration. Not here: what each of them has of its own
+(L{lbtwist.http.clientside}).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from lbtwist.exchange import Exchange
 from lbtwist.http.deciding import Deciding
 from lbtwist.http.pages import REDIRECTS, Page, Redirect, pagesOf
 from lbtwist.http.terminating import Terminating
+from lbtwist.http.tracing import OFF, Tracing
+from lbtwist.interfaces import ISpanObserver
 from lbtwist.pool import Pool
 from lbtwist.sansio.clientcert import NAMES
 from lbtwist.sansio.headers import Tell
@@ -34,6 +37,9 @@ class Shared:
     @ivar deciding: the rules; L{None} if there are none.
     @ivar terminating: where targets of CONNECT are found; L{None} where they are not ours
         to find.
+    @ivar tracing: sees to C{traceparent}; L{None} if nobody does.
+    @ivar successor: what counts instead from the next request of each connection on, itself
+        without one; L{None} as long as this does.
     """
 
     config: FrontendConfig
@@ -44,10 +50,12 @@ class Shared:
     newRequestId: Callable[[], str] | None = None
     deciding: Deciding | None = None
     terminating: Terminating | None = None
+    successor: Shared | None = None
     reader: RequestReader = attr.field(init=False)
     trustedReader: RequestReader = attr.field(init=False)
     responseReader: ResponseReader = attr.field(init=False)
     tell: Tell = attr.field(init=False)
+    tracing: Tracing | None = attr.field(init=False)
     redirect: Redirect | None = attr.field(init=False)
     pages: Mapping[int, Page] = attr.field(init=False)
     keepalive: float = attr.field(init=False)
@@ -56,6 +64,10 @@ class Shared:
     def __attrs_post_init__(self) -> None:
         config = self.config
         self.tell = Tell(config.forwarded)
+        self.tracing = None
+        if config.traceparent != OFF:
+            spans = any(map(ISpanObserver.providedBy, self.observers))
+            self.tracing = Tracing(config.traceparent, config.traceparent_sampling, spans)
         # A server may believe these whoever balances for it, asked for here or not.
         drop = [*self.tell.names, *NAMES]
         if config.request_id_header:

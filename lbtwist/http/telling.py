@@ -26,6 +26,9 @@ class Telling(ClientSide):
         lines = self._lines
         if not lines or self.connection.trusted or self.shared.newRequestId is not None:
             lines = self._ownLines(exchange, head)
+        tracing = self.shared.tracing
+        if tracing is not None:
+            tracing.follow(exchange, head)
         settings = exchange.settings
         if settings is not None and "told" in settings:
             lines = _besides(lines, settings["told"])

@@ -17,8 +17,10 @@ from lbtwist.http.flow import Flow
 from lbtwist.net.splice import Splice, spliceable
 from lbtwist.rules.decisions import Tunnel as Decided
 from lbtwist.sansio.requesthead import RequestHead
+from lbtwist.sansio.responsehead import ResponseHead
 from lbtwist.tunnel import Side, Timeouts, Tunnel
 from lbtwist.watching import WatchedSide
+from lbtwist.websocket import FramedSide, WebSocket
 
 if TYPE_CHECKING:
     from lbtwist.http.front import HTTPFront
@@ -141,6 +143,22 @@ class Unread:
         return WatchedSide(
             watcher, "client", front.shared.deadlines, front.transport, front.resume
         )
+
+    def _becomeWebSocket(self, back: HTTPBack, head: ResponseHead, data: bytes) -> None:
+        """
+        @param head: of the response that says so.
+        @param data: what the server has sent after it.
+        """
+        front = self._front
+        early = front.leave(self.exchange, head)
+        shared = front.shared
+        tunnel = front.webSocket = WebSocket(
+            self.exchange, FramedSide(front.transport), FramedSide(back.transport),
+            shared.deadlines, self._timeouts(), front.ended,
+        )  # fmt: skip
+        tunnel.start(early, data)
+        if shared.frontend.draining:
+            tunnel.drain()
 
     def _joined(self, client: Side, server: Side) -> Tunnel:
         front = self._front

@@ -9,7 +9,9 @@ helps. Not here: from where a connection to a server comes (L{lbtwist.snat}).
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import socket
 import stat
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import Any
 from lbtwist import PASSED
 from lbtwist.config.model import Bind
 from lbtwist.errors import StartError
+from lbtwist.net.inherited import inherited
 from lbtwist.net.profiles import Profile, RefusedOption, setAll
 
 _FIRST_PASSED = 3
@@ -34,20 +37,24 @@ class NotPermitted(OSError):
     """An option needs a privilege; C{strerror} names both."""
 
 
-def listen(bind: Bind, profile: Profile | None = None) -> socket.socket:
+def listen(bind: Bind, profile: Profile | None = None, beside: bool = False) -> socket.socket:
     """
     @param profile: of C{bind.tcp}; UNIX sockets have none.
+    @param beside: a socket of ours that shares it (SO_REUSEPORT) has the address still.
     @return: a socket that listens.
     @raise StartError: if it cannot be opened.
     """
+    found = inherited.listening(bind)
     try:
+        if found is not None:
+            return _again(found, bind, profile)
         if bind.kind == "unix":
             return _unix(bind)
         if bind.kind == "fd":
             return _passed(bind.port, bind, profile)
         if bind.kind == "systemd":
             return _systemd(bind, profile)
-        return _tcp(bind, profile)
+        return _tcp(bind, profile, beside)
     except RefusedOption as refused:
         raise StartError(
             f"{bind.where}: cannot listen on {bind}: [tcp {bind.tcp}] {refused.strerror}"
@@ -58,6 +65,21 @@ def listen(bind: Bind, profile: Profile | None = None) -> socket.socket:
         raise StartError(
             f"{bind.where}: cannot listen on {bind}: {failed.strerror or failed}{hint}"
         ) from None
+
+
+def _again(skt: socket.socket, bind: Bind, profile: Profile | None) -> socket.socket:
+    """@return: a socket that listens already, with what can be changed about it."""
+    try:
+        if bind.kind == "unix":
+            os.chmod(bind.path, bind.mode)
+            give(bind)
+        elif skt.family != socket.AF_UNIX:
+            _setUp(skt, profile)
+        skt.listen(bind.backlog)
+    except BaseException:
+        skt.close()
+        raise
+    return skt
 
 
 _HINTS = {
@@ -162,13 +184,15 @@ newSocket: Callable[[int, int], socket.socket] = socket.socket
 """Makes the sockets that listen on TCP."""
 
 
-def _tcp(bind: Bind, profile: Profile | None) -> socket.socket:
+def _tcp(bind: Bind, profile: Profile | None, beside: bool) -> socket.socket:
     family = socket.AF_INET
     if ":" in bind.host or (not bind.host and socket.has_dualstack_ipv6()):
         family = socket.AF_INET6
     skt = newSocket(family, socket.SOCK_STREAM)
     try:
         skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if beside:
+            skt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if bind.interface:
             bindToInterface(skt, bind.interface)
         if bind.transparent:
@@ -203,7 +227,14 @@ def _unix(bind: Bind) -> socket.socket:
             # A socket that nobody listens on was left behind by a process that ended.
             probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             with probe:
-                if probe.connect_ex(bind.path) == 0:
+                # Whoever listens may take nobody now, let nobody in or speak in datagrams.
+                probe.setblocking(False)
+                failed = probe.connect_ex(bind.path)
+                if failed == errno.EACCES:
+                    raise OSError(
+                        errno.EEXIST, "a socket of another user is there, and may be in use"
+                    )
+                if failed != errno.ECONNREFUSED:
                     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             os.unlink(bind.path)
         # Nobody may connect before the access mode is right.
@@ -212,12 +243,46 @@ def _unix(bind: Bind) -> socket.socket:
             skt.bind(bind.path)
         finally:
             os.umask(before)
-        os.chmod(bind.path, bind.mode)
-        skt.listen(bind.backlog)
+        try:
+            os.chmod(bind.path, bind.mode)
+            give(bind)
+            skt.listen(bind.backlog)
+        except BaseException:
+            os.unlink(bind.path)
+            raise
     except BaseException:
         skt.close()
         raise
     return skt
+
+
+def give(bind: Bind) -> None:
+    """
+    Have a UNIX socket be its owner's.
+
+    @raise OSError: if there is no such owner, or who runs this may not.
+    """
+    if not bind.user and not bind.group:
+        return
+    user = _numbered(bind.user, "user", lambda name: pwd.getpwnam(name).pw_uid)
+    group = _numbered(bind.group, "group", lambda name: grp.getgrnam(name).gr_gid)
+    try:
+        os.chown(bind.path, user, group)
+    except PermissionError as failed:
+        raise NotPermitted(
+            failed.errno, f"only root may give it to user {bind.user!r}, or to a group that it is"
+            f" not in itself, as {bind.group!r}",
+        ) from None  # fmt: skip
+
+
+def _numbered(name: str, what: str, known: Callable[[str], int]) -> int:
+    """@return: the number of a user or of a group; -1, which chown(2) passes over, for none."""
+    if not name or name.isdecimal():
+        return int(name or -1)
+    try:
+        return known(name)
+    except KeyError:
+        raise OSError(errno.EINVAL, f"there is no {what} {name!r} on this machine") from None
 
 
 def _passed(number: int, bind: Bind, profile: Profile | None) -> socket.socket:
@@ -240,9 +305,21 @@ def _systemd(bind: Bind, profile: Profile | None) -> socket.socket:
     count = said["LISTEN_FDS"]
     if said["LISTEN_PID"] != str(os.getpid()) or not count.isdigit():
         raise OSError(errno.EBADF, "systemd has passed no sockets to this process")
-    if bind.port >= int(count):
+    number = bind.port
+    if bind.name:
+        names = said["LISTEN_FDNAMES"].split(":")[: int(count)]
+        if names.count(bind.name) != 1:
+            there = ", ".join(names) or "none"
+            many = "several sockets" if bind.name in names else "no socket"
+            raise OSError(
+                errno.EBADF,
+                f"systemd has passed {many} of this name, of {count} (FileDescriptorName= of"
+                f" systemd.socket says it; there are: {there})",
+            )
+        number = names.index(bind.name)
+    if number >= int(count):
         raise OSError(errno.EBADF, f"systemd has passed only {count} sockets")
-    return _passed(_FIRST_PASSED + bind.port, bind, profile)
+    return _passed(_FIRST_PASSED + number, bind, profile)
 
 
 def plainHost(host: str) -> str:

@@ -24,7 +24,7 @@ from lbtwist.config.model import TLSConfig
 from lbtwist.errors import Problem, StartError
 from lbtwist.exchange import TLSInfo
 from lbtwist.net.handshake import HandshakeRefused
-from lbtwist.net.pem import Certificate, Files, loadCertificates
+from lbtwist.net.pem import Certificate, Files, Given, loadCertificates
 from lbtwist.net.policies import (
     INTERMEDIATE,
     LEGACY,
@@ -56,11 +56,13 @@ class _Loaded:
     """
 
     def __init__(
-        self, config: TLSConfig, known: dict[Any, SSL.Context], staples: Staples, keylog: Any
-    ) -> None:
+        self, config: TLSConfig, known: dict[Any, SSL.Context], staples: Staples, keylog: Any,
+        given: Given | None = None,
+    ) -> None:  # fmt: skip
         """
         @param known: contexts that may be used again, by what they are made of.
         @param staples: where they look for responses.
+        @param given: what counts instead of some files.
         """
         self._staples = staples
         self._config = config
@@ -68,7 +70,7 @@ class _Loaded:
         self._where = f"[tls {config.name}]"
         self.known = known
         self.contexts: dict[Any, SSL.Context] = {}
-        files = self.files = Files()
+        files = self.files = Files(given)
         if not config.certificate:
             raise StartError(
                 f"{self._where}: no certificate; name a PEM file or a directory of them:"
@@ -337,9 +339,13 @@ class ServerTLS:
     @ivar generation: grows whenever files were read again.
     """
 
-    def __init__(self, config: TLSConfig) -> None:
-        """@raise StartError: naming the file, and what to do."""
+    def __init__(self, config: TLSConfig, given: Given | None = None) -> None:
+        """
+        @param given: what counts instead of some files.
+        @raise StartError: naming the file, and what to do.
+        """
         self.config = config
+        self._given = given
         self.generation = 1
         self._alpns: set[tuple[bytes, ...]] = set()
         self._log: int | None = None
@@ -360,7 +366,7 @@ class ServerTLS:
                 ) from None
         try:
             self._staples: Staples = {}
-            self._loaded = _Loaded(config, {}, self._staples, self._writer())
+            self._loaded = _Loaded(config, {}, self._staples, self._writer(), given)
             self._loaded.adopt()
             self.prepare(())
         except BaseException:
@@ -446,29 +452,54 @@ class ServerTLS:
 
         @return: what is wrong; then everything stays as it was.
         """
-        if not self._loaded.files.changed():
-            return None
-        unchanged = dict(self._loaded.known)
         try:
-            loaded = _Loaded(self.config, unchanged, self._staples, self._writer())
-            for alpn in self._alpns:
-                loaded.prepare(alpn)
+            self.look()()
         except StartError as wrong:
             return Problem(self.config.where, f"kept what was read before: {wrong}")
+        return None
+
+    def look(self) -> Callable[[], None]:
+        """
+        Look at the files, and read all again if one has changed.
+
+        @return: as of L{readAgain}; does nothing where none has.
+        @raise StartError: if it could not be used; everything stays as it was.
+        """
+        return self.readAgain() if self._loaded.files.changed() else _nothing
+
+    def readAgain(self) -> Callable[[], None]:
+        """
+        Read all files.
+
+        @return: has what they say count from then on.
+        @raise StartError: if it could not be used; everything stays as it was.
+        """
+        unchanged = dict(self._loaded.known)
+        try:
+            loaded = _Loaded(self.config, unchanged, self._staples, self._writer(), self._given)
+            for alpn in self._alpns:
+                loaded.prepare(alpn)
         except SSL.Error as wrong:
-            return Problem(self.config.where, f"kept what was read before: OpenSSL: {wrong}")
+            raise StartError(f"OpenSSL: {wrong}") from None
         kept = set(map(id, loaded.contexts.values()))
         loaded.known = {key: one for key, one in unchanged.items() if id(one) in kept}
-        loaded.adopt()
-        self._loaded = loaded
-        self.generation += 1
-        return None
+
+        def take() -> None:
+            loaded.adopt()
+            self._loaded = loaded
+            self.generation += 1
+
+        return take
 
     def close(self) -> None:
         """Close the key log."""
         fd, self._log = self._log, None
         if fd is not None:
             os.close(fd)
+
+
+def _nothing() -> None:
+    """Everything stays as it is."""
 
 
 def foresee(config: TLSConfig, hello: ClientHello | None) -> tuple[Terms, Certificate]:

@@ -5,6 +5,7 @@ becomes of the connections that are accepted (L{lbtwist.arrival}, L{lbtwist.inbo
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,12 @@ from zope.interface import implementer
 
 from lbtwist.net.tcp import Accepted, twistedAddress
 
+_LEFT = 0.005
+"""Seconds for which a client is left to other processes, before he is looked at again."""
+
+_MOST_QUEUED = 4096
+"""The most that are accepted at once of a socket that is about to be closed."""
+
 
 @implementer(IListeningPort)
 class Listener(abstract.FileDescriptor):
@@ -25,6 +32,8 @@ class Listener(abstract.FileDescriptor):
     room when the process runs out of descriptors by waiting, not by dropping.
 
     @ivar accepted: called with an L{Accepted} for each connection.
+    @ivar turn: asked before each whether it is to be accepted now, where other processes accept
+        on the same socket; L{None} elsewhere.
     """
 
     reactor: Any
@@ -37,6 +46,7 @@ class Listener(abstract.FileDescriptor):
         self.accepted = accepted
         skt.setblocking(False)
         self.fileno = skt.fileno  # type: ignore[method-assign]
+        self.turn: Callable[[], bool] | None = None
         self._retry: Any = None
         self._paused = False
         self._shut = False
@@ -53,26 +63,53 @@ class Listener(abstract.FileDescriptor):
         self.connected = 1
         self.startReading()
 
+    @property
+    def isShut(self) -> bool:
+        """Whether clients are refused for now, see L{shut}."""
+        return self._shut
+
     def doRead(self) -> None:
+        self._accept(self._batch)
+
+    def hold(self) -> None:
+        """Be there for others who accept; nothing is accepted here."""
+        self.connected = 1
+        self._paused = True
+
+    def exhaust(self) -> None:
+        """Accept whoever is in the kernel's queue by now, though there may be too many."""
+        self.turn = None
+        for _ in range(_MOST_QUEUED):
+            self._paused = False
+            if not self._accept(1):
+                break
+
+    def _accept(self, batch: int) -> int:
+        """@return: how many were accepted."""
         accept = self.socket.accept
         reactor = self.reactor
-        batch = self._batch
         for done in range(batch):
             if self._paused or self._shut or not self.connected:
-                return
+                return done
+            if self.turn is not None and not self.turn():
+                self.stopReading()
+                self._retry = reactor.callLater(_LEFT, self._again)
+                return done
             try:
                 skt, client = accept()
             except (BlockingIOError, ConnectionAbortedError, PermissionError):
                 self._batch = max(1, done)
-                return
+                return done
             except OSError as failed:
-                self._log.error(
-                    "cannot accept on {listener!r}: {failed}; trying again in 0.1 s",
-                    listener=self, failed=failed,
-                )  # fmt: skip
+                # EINVAL: another process of ours has shut it for a while.
+                if failed.errno != errno.EINVAL:
+                    self._log.error(
+                        "cannot accept on {listener!r}: {failed}; trying again in 0.1 s",
+                        listener=self, failed=failed,
+                    )  # fmt: skip
                 self.stopReading()
                 self._retry = reactor.callLater(0.1, self._again)
-                return
+                return done
             skt.setblocking(False)
             transport = Accepted(skt, client, reactor)
             try:
@@ -86,6 +123,7 @@ class Listener(abstract.FileDescriptor):
                 else:
                     skt.close()
         self._batch = min(batch * 2, 256)
+        return batch
 
     def _again(self) -> None:
         self._retry = None

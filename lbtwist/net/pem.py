@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography import x509
@@ -26,15 +27,55 @@ _GROUPS = {"secp256r1": SECP256R1, "secp384r1": SECP384R1, "secp521r1": SECP521R
 _SUFFIXES = (".pem", ".crt", ".cer")
 
 
+class Given:
+    """
+    What is to be taken for the text of files instead of what is in them. A file that is another
+    one than when it was given counts itself again.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, tuple[bytes, Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Given {', '.join(self._texts)}>"
+
+    def put(self, texts: Mapping[str, bytes]) -> Callable[[], None]:
+        """@return: takes it back."""
+        before = dict(self._texts)
+        self._texts.update((path, (text, _look(path))) for path, text in texts.items())
+
+        def undo() -> None:
+            self._texts = before
+
+        return undo
+
+    def drop(self, path: str) -> None:
+        """The file itself counts."""
+        self._texts.pop(path, None)
+
+    def get(self, path: str) -> bytes | None:
+        """@return: L{None} if the file itself counts."""
+        text, look = self._texts.get(path, (None, None))
+        if text is not None and _look(path) != look:
+            del self._texts[path]
+            return None
+        return text
+
+
 class Files:
     """Files that were read, and whether they have changed since."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Given | None = None) -> None:
+        """@param given: what counts instead of some of them."""
         self._seen: dict[str, Any] = {}
+        self._given = given or Given()
 
     def read(self, path: str) -> bytes:
         """@raise StartError: if it cannot be read."""
         self._seen[path] = _look(path)
+        given = self._given.get(path)
+        if given is not None:
+            return given
         try:
             with open(path, "rb") as file:
                 data = file.read(MOST + 1)
@@ -91,6 +132,7 @@ class Certificate:
 
     @ivar names: the host names in lower case, wildcards as C{*.example.com}.
     @ivar group: the curve of an ECDSA key as in TLS; 0 for others.
+    @ivar keyPath: the file of its key.
     @ivar digest: changes with certificate, chain or key.
     @ivar issuer: who issued it; L{None} where nobody needs to know.
     @ivar responders: URLs where its OCSP responses are fetched; empty where none are.
@@ -105,6 +147,7 @@ class Certificate:
         self.certificate = certificate
         self.chain = chain
         self.key = key
+        self.keyPath = path
         self.names = _names(certificate)
         self.rsa = isinstance(key, rsa.RSAPrivateKey)
         curve = key.curve.name if isinstance(key, ec.EllipticCurvePrivateKey) else ""
@@ -187,7 +230,7 @@ def _load(
             f"{path}: no certificate in PEM form; make it of a DER file with:"
             " openssl x509 -inform DER -in FILE"
         ) from None
-    private = _key(files, path, text, key, password)
+    where, private = _key(files, path, text, key, password)
     public = private.public_key()
     leaf = next((one for one in certificates if one.public_key() == public), None)
     if leaf is None:
@@ -197,6 +240,7 @@ def _load(
         )
     chain = _chain(path, leaf, certificates)
     found = Certificate(path, leaf, _withoutRoot(chain), private)
+    found.keyPath = where
     if staple == "fetch":
         _setResponders(files, found, chain)
     elif staple == "file":
@@ -240,7 +284,10 @@ def _setResponders(files: Files, found: Certificate, chain: list[x509.Certificat
     found.responders = responders
 
 
-def _key(files: Files, path: str, text: bytes, key: str, password: bytes | None) -> Any:
+def _key(
+    files: Files, path: str, text: bytes, key: str, password: bytes | None
+) -> tuple[str, Any]:
+    """@return: the file that it is in, and the key."""
     where = path
     if b"PRIVATE KEY-----" not in text:
         beside = os.path.splitext(path)[0] + ".key"
@@ -266,7 +313,7 @@ def _key(files: Files, path: str, text: bytes, key: str, password: bytes | None)
             " key-password-file"
         )
     try:
-        return serialization.load_pem_private_key(text, password if locked else None)
+        return where, serialization.load_pem_private_key(text, password if locked else None)
     except UnsupportedAlgorithm as wrong:
         raise StartError(f"{where}: a private key of an unknown kind: {wrong}") from None
     except (ValueError, TypeError):

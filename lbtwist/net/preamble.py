@@ -44,6 +44,7 @@ class Awaited:
     the socket is not watched any more by then; neither is called after C{stop}.
 
     @ivar refused: called with one of L{Cause} and the reason. The socket is still open.
+    @ivar nonsense: what came and was not acceptable; C{b""} as long as nothing was not.
     """
 
     what: str
@@ -52,6 +53,7 @@ class Awaited:
         self.socket = skt
         self.fileno = skt.fileno
         self.refused = refused
+        self.nonsense = b""
         self._reactor = reactor
         self._watching = False
 
@@ -160,6 +162,7 @@ class HeaderAwaited(Awaited):
         try:
             header = proxyheader.read(whole, MAX_HEADER)
         except BadProxyHeader as bad:
+            self.nonsense = whole
             return self._refuse(Cause.REFUSED, f"PROXY: {bad}")
         size = len(data) if header is None else header.size - len(self._taken)
         try:
@@ -227,6 +230,7 @@ class HelloAwaited(Awaited):
         try:
             hello = self._reader.read(data)
         except BadClientHello as bad:
+            self.nonsense = data
             self.stop()
             self._bad(bad)
             return False

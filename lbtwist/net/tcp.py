@@ -116,6 +116,23 @@ class Transport(tcp.Connection):
         else:
             ended()
 
+    # What protocols ask of a connection of TCP; a UNIX socket sends at once, and ends with
+    # its process.
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        if self.socket.family != socket.AF_UNIX:
+            super().setTcpNoDelay(enabled)
+
+    def getTcpNoDelay(self) -> bool:
+        return self.socket.family == socket.AF_UNIX or super().getTcpNoDelay()
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        if self.socket.family != socket.AF_UNIX:
+            super().setTcpKeepAlive(enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        return self.socket.family != socket.AF_UNIX and super().getTcpKeepAlive()
+
     def peekEnd(self) -> bool:
         """Whether the peer has closed, or sent something, without reading it."""
         try:

@@ -52,6 +52,7 @@ class Outbox(Generic[T]):
         atOnce: int = 1,
         wait: float = 0.0,
         every: float = 0.0,
+        hurries: bool = False,
     ) -> None:
         """
         @param name: what it is called in the log.
@@ -62,6 +63,7 @@ class Outbox(Generic[T]):
         @param atOnce: so many are sent together.
         @param wait: seconds from an event to the sending, for others to join it.
         @param every: seconds at least from one sending to the next.
+        @param hurries: whether as many as are sent together wait for no others.
         """
         self._name = name
         self._deliver = deliver
@@ -70,6 +72,7 @@ class Outbox(Generic[T]):
         self._atOnce = atOnce
         self._wait = wait
         self._every = every
+        self._hurries = hurries
         self._waiting: deque[T] = deque()
         self._sending: list[T] = []
         self._delivery: Deferred[Any] | None = None
@@ -115,7 +118,8 @@ class Outbox(Generic[T]):
         else:
             self._sent()
         if self._timer is None and self._waiting:
-            self._later(self._wait)
+            full = self._hurries and len(self._waiting) >= self._atOnce
+            self._later(0.0 if full else self._wait)
         elif self._timer is None:
             self._finish()
 

@@ -34,9 +34,10 @@ SIGNATURE = "X-Lbtwist-Signature"
 
 
 class URL(Kind[str]):
-    """A whole URL of HTTP or HTTPS."""
+    """A whole URL of HTTP or HTTPS. Its path may be what gives the right to post."""
 
     form = "URL"
+    secret = True
 
     def parse(self, text: str) -> str:
         if not isHTTP(text) or not text.isascii() or not text.isprintable() or " " in text:

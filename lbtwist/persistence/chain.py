@@ -226,7 +226,9 @@ class Chain:
             exchange of the client has got; or a Deferred of it, as that of L{recall}.
         """
         bond = exchange.bond
-        assert bond is not None
+        if bond is None:
+            # It came when its pool had no persistence yet.
+            return server
         if bond.rule:
             if bond.rule == "server":
                 self._teach(exchange, server.name, None)

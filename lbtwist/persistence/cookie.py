@@ -18,7 +18,18 @@ import attr
 from zope.interface import implementer
 
 from lbtwist.interfaces import IPersistence, IResponseRule
-from lbtwist.options import CookieName, Flag, HostName, Kind, Path, Text, Time, Word, option
+from lbtwist.options import (
+    CookieName,
+    Flag,
+    HostName,
+    Kind,
+    Path,
+    Secret,
+    Text,
+    Time,
+    Word,
+    option,
+)
 from lbtwist.persistence.bond import Bond, Came, Went
 from lbtwist.persistence.tokens import Said, Tokens
 from lbtwist.sansio.cookies import Finder, SetCookie, change, every
@@ -106,7 +117,7 @@ class CookieOptions:
         Flag(), False, "The value is what the server's cookie= says, or its name: readable."
     )
     secret: str = option(
-        Text(), "", "What values are made with, the same on all balancers; empty: made anew."
+        Secret(), "", "What values are made with, the same on all balancers; empty: made anew."
     )
     secret_file: str = option(Path(), "", "A file whose first line is the secret.")
 

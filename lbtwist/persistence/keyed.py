@@ -85,6 +85,10 @@ class Keyed:
         said = self._of(exchange)
         return bounded(self._label, said) if said else b""
 
+    def keyFor(self, said: bytes) -> bytes:
+        """@return: the key of what a client has said; of nothing, what its keys begin with."""
+        return bounded(self._label, said)
+
     def recall(self, exchange: Exchange) -> str | Deferred[str | None] | None:
         key = self._key(exchange)
         if not key:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import attr
 
 from lbtwist.rules.compiling import Filled, Typed
+from lbtwist.rules.tables import Entries
 from lbtwist.rules.values import Kind, Stage
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def _noFile(name: str) -> NoReturn:
     raise ValueError("no files are read here")
 
 
+def _ownEntries(name: str, isMap: bool, content: str) -> Entries:
+    return Entries(content, isMap)
+
+
 @attr.frozen(eq=False)
 class Scope:
     """
@@ -59,6 +64,8 @@ class Scope:
         or L{ValueError}.
     @ivar pool: the running pool of a name. Raises L{KeyError}.
     @ivar seconds: the clock of counters.
+    @ivar entries: of a file the entries, by its name, whether it is a map, and what C{read}
+        gave for it. Raises L{ValueError}.
     """
 
     stage: Stage
@@ -67,6 +74,7 @@ class Scope:
     read: Callable[[str], str] = _noFile
     pool: Callable[[str], Any] = _noPool
     seconds: Callable[[], float] = lambda: 0.0
+    entries: Callable[[str, bool, str], Entries] = _ownEntries
 
 
 @attr.define(eq=False)

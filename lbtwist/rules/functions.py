@@ -15,10 +15,10 @@ from typing import Any
 import attr
 
 from lbtwist.options import Time, suggestion
-from lbtwist.rules.checking import Checking
+from lbtwist.rules.checking import Checking, ExpressionError
 from lbtwist.rules.compiling import Typed
 from lbtwist.rules.patterns import slowness
-from lbtwist.rules.tables import Concurrency, Networks, Rate, lines, mapping
+from lbtwist.rules.tables import Concurrency, Entries, Networks, Rate
 from lbtwist.rules.values import POOL_METHODS, POOL_VALUES, Kind
 
 _TEXT, _NUMBER, _TRUTH, _TEXTS = Kind.TEXT, Kind.NUMBER, Kind.TRUTH, Kind.TEXTS
@@ -163,18 +163,28 @@ def _replacing(checking: Checking, node: ast.Call, old: Typed, new: Typed) -> No
 @_function("net(NETWORK, ...)", "Networks and addresses; `@FILE` reads them from a file.")
 def _net(checking: Checking, node: ast.Call) -> Typed:
     arguments(checking, node, 1, 10_000)
-    networks: list[str] = []
+    found = Networks(())
     for one in node.args:
         written = checking.constant(one, "a network")
-        if written.startswith("@"):
-            networks += lines(_file(checking, one, written[1:]))
-        else:
-            networks.append(written)
-    try:
-        found = Networks(networks)
-    except ValueError as error:
-        checking.refuse(node, str(error))
+        try:
+            if written.startswith("@"):
+                _entries(checking, one, written[1:], False).join(found)
+            else:
+                found.add(written)
+        except ExpressionError:
+            raise
+        except ValueError as error:
+            checking.refuse(node, str(error))
     return Typed(checking.object(found), Kind.NETWORKS)
+
+
+def _entries(checking: Checking, node: ast.expr, name: str, isMap: bool) -> Entries:
+    """@return: what a file says."""
+    content = _file(checking, node, name)
+    try:
+        return checking.scope.entries(name, isMap, content)
+    except ValueError as error:
+        checking.refuse(node, f"{name}: {error}")
 
 
 def _file(checking: Checking, node: ast.expr, name: str) -> str:
@@ -223,14 +233,11 @@ def _map(checking: Checking, node: ast.Call) -> Typed:
     default: ast.expr = ast.Constant("")
     if len(node.args) > 2:
         default = checking.need(node.args[2], _TEXT).code
-    content = _file(checking, node.args[0], name)
-    try:
-        found = mapping(content)
-    except ValueError as error:
-        checking.refuse(node.args[0], f"{name}: {error}")
+    found = _entries(checking, node.args[0], name, True)
     code = checking.code(
-        "chosen(MAP, KEY, DEFAULT)", MAP=checking.object(found), KEY=key.code, DEFAULT=default
-    )
+        "chosen(MAP, KEY, DEFAULT)", MAP=checking.object(found.values), KEY=key.code,
+        DEFAULT=default,
+    )  # fmt: skip
     return Typed(code, _TEXT)
 
 
@@ -238,8 +245,8 @@ def _map(checking: Checking, node: ast.Call) -> Typed:
 def _oneOf(checking: Checking, node: ast.Call) -> Typed:
     arguments(checking, node, 1, 1)
     name = checking.constant(node.args[0], "a file")
-    found = frozenset(lines(_file(checking, node.args[0], name)))
-    return Typed(checking.object(found), _TEXTS)
+    found = _entries(checking, node.args[0], name, False)
+    return Typed(checking.object(found.values), _TEXTS)
 
 
 @_function(

@@ -45,6 +45,7 @@ class Rule:
         its options that are not the usual ones, as text where there are expressions.
     @ivar names: of the fields that the verb writes or removes, in lower case, C{-} for
         C{_}; C{x-*} is all that begin so. No trailer of such a name is passed on.
+    @ivar made: what it was made of, for who makes such rules again, see L{lbtwist.asking}.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Rule:
     waits: bool = False
     given: Callable[[Exchange], Mapping[str, Any]] | None = None
     names: tuple[bytes, ...] = ()
+    made: Any = None
 
 
 @attr.frozen(eq=False)

@@ -1,14 +1,21 @@
 """
-What conditions look things up in: networks, texts and maps, read once when the rules are
-built, and counters by key.
+What conditions look things up in: networks, texts and maps, read when the rules are built, and
+counters by key. What was read of a file can be changed while rules look things up in it.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
+from weakref import WeakSet, WeakValueDictionary
+
+MOST_ENTRIES = 1_000_000
+"""Entries of one file."""
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Characters of the entries of one file."""
 
 MOST_KEYS = 100_000
 """Keys of one table; whoever has not come for longest is forgotten."""
@@ -27,13 +34,29 @@ class Networks:
 
     def __init__(self, networks: Iterable[str]) -> None:
         """@raise ValueError: with a sentence, for what is none."""
-        self._prefixes: dict[tuple[int, int], set[int]] = {}
-        for written in networks:
-            network = _network(written)
-            shift = network.max_prefixlen - network.prefixlen
-            key = (network.version, shift)
-            self._prefixes.setdefault(key, set()).add(int(network.network_address) >> shift)
+        self._prefixes: dict[tuple[int, int], Counter[int]] = {}
         self.known = _Known(self._look)
+        for written in networks:
+            self.add(written)
+
+    def add(self, written: str) -> None:
+        """Have one more. @raise ValueError: with a sentence, for what is none."""
+        key, prefix = _prefixOf(written)
+        self._prefixes.setdefault(key, Counter())[prefix] += 1
+        self.known.forget()
+
+    def discard(self, written: str) -> None:
+        """
+        Have one less: it is not in it any more when it was taken away as often as it was added.
+        """
+        key, prefix = _prefixOf(written)
+        found = self._prefixes[key]
+        found[prefix] -= 1
+        if not found[prefix]:
+            del found[prefix]
+        if not found:
+            del self._prefixes[key]
+        self.known.forget()
 
     def __contains__(self, address: object) -> bool:
         """@param address: as text."""
@@ -53,6 +76,13 @@ class Networks:
         )
 
 
+def _prefixOf(written: str) -> tuple[tuple[int, int], int]:
+    """@raise ValueError: with a sentence, for what is no network."""
+    network = _network(written)
+    shift = network.max_prefixlen - network.prefixlen
+    return (network.version, shift), int(network.network_address) >> shift
+
+
 class _Known(dict[str, bool]):
     """Answers by address: what is not in it yet is looked for."""
 
@@ -67,10 +97,15 @@ class _Known(dict[str, bool]):
         # A zone, and what is no address, can be as long as who writes it likes.
         if len(address) <= _LONGEST_ADDRESS and "%" not in address:
             if len(self) >= _REMEMBERED:
-                self.clear()
-                self.update(_NO_ADDRESSES)
+                self.forget()
             self[address] = found
         return found
+
+    def forget(self) -> None:
+        """Look for all of them again."""
+        if len(self) > len(_NO_ADDRESSES):
+            self.clear()
+            self.update(_NO_ADDRESSES)
 
 
 # A client of a UNIX socket, and what is none.
@@ -120,6 +155,98 @@ def mapping(content: str) -> dict[str, str]:
             raise ValueError(f"{line!r} has no value: a line is KEY VALUE")
         found.setdefault(words[0], words[1])
     return found
+
+
+class Entries:
+    """
+    What a file says: keys and their values, or a list of texts. Whoever looks things up in it sees
+    what it is changed to.
+
+    @ivar values: the value of each key; of a list they are empty.
+    @ivar isMap: whether there are values.
+    """
+
+    def __init__(self, content: str, isMap: bool) -> None:
+        """@raise ValueError: for a line without a value."""
+        self.values = mapping(content) if isMap else dict.fromkeys(lines(content), "")
+        self.isMap = isMap
+        self._size = sum(map(_sizeOf, self.values.items()))
+        self._networks: WeakSet[Networks] = WeakSet()
+
+    def __repr__(self) -> str:
+        return f"<Entries {'map' if self.isMap else 'list'} {len(self.values)}>"
+
+    def join(self, networks: Networks) -> None:
+        """
+        Have the texts of a list be in a set of networks.
+
+        @raise ValueError: with a sentence, for one that is no network.
+        """
+        for text in self.values:
+            networks.add(text)
+        self._networks.add(networks)
+
+    def check(self, key: str, value: str = "") -> None:
+        """@raise ValueError: with a sentence, if it cannot be added."""
+        isLine = len(f"{key} {value}".splitlines()) == 1
+        if not key or key != key.strip() or key.startswith("#") or not isLine:
+            raise ValueError(f"{key!r} can be no line of a file")
+        if self.isMap and (not value.strip() or len(key.split()) > 1):
+            raise ValueError(f"{key!r} needs a value, and has no white space")
+        if not self.isMap and value:
+            raise ValueError("a list has no values")
+        size = self._size + _sizeOf((key, value))
+        if (key not in self.values and len(self.values) >= MOST_ENTRIES) or size > MOST_BYTES:
+            raise ValueError(f"there are {len(self.values)} entries: there is no room for more")
+        if self._networks:
+            _prefixOf(key)
+
+    def put(self, key: str, value: str = "") -> None:
+        """Add an entry, or have another value for its key. See L{check}."""
+        before = self.values.get(key)
+        if before is not None:
+            self._size -= _sizeOf((key, before))
+        else:
+            for networks in self._networks:
+                networks.add(key)
+        self.values[key] = value
+        self._size += _sizeOf((key, value))
+
+    def drop(self, key: str) -> None:
+        """@raise KeyError: if there is none."""
+        self._size -= _sizeOf((key, self.values.pop(key)))
+        for networks in self._networks:
+            networks.discard(key)
+
+    def clear(self) -> None:
+        """Drop all of them."""
+        for key in list(self.values):
+            self.drop(key)
+
+
+def _sizeOf(entry: tuple[str, str]) -> int:
+    return len(entry[0]) + len(entry[1]) + 2
+
+
+class Tables:
+    """
+    What was read of files and is in use. What two rules read of the same file is the same, as
+    long as that is what it was.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[tuple[str, bool, int], Entries] = WeakValueDictionary()
+
+    def find(self, path: str, isMap: bool, content: str) -> Entries:
+        """
+        @param content: what is in the file now.
+        @raise ValueError: for a line without a value.
+        """
+        key = path, isMap, hash(content)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Entries(content, isMap)
+        return found
 
 
 class Rate:

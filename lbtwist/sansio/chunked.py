@@ -123,7 +123,7 @@ class ChunkedReader:
                 match = _SIZE.match(data, at)
                 if match is None:
                     if _SIZE_BEGINS.fullmatch(data, at) is None:
-                        raise self._error("a chunk size that is not well formed")
+                        raise self._bad("a chunk size that is not well formed", data, at)
                     self._data = data[at:]
                     break
                 digits, end = match.groups()
@@ -137,12 +137,12 @@ class ChunkedReader:
             elif self._state == 1:  # an extension
                 match = _EXTENSION.match(data, at)
                 if match is None:
-                    raise self._error("a chunk extension that is not well formed")
+                    raise self._bad("a chunk extension that is not well formed", data, at)
                 length = len(match[1])
                 self._extension += length
                 self._extensions += length
                 if self._extension > self.MAX_EXTENSION or self._extensions > self.MAX_EXTENSIONS:
-                    raise self._error("chunk extensions without end")
+                    raise self._bad("chunk extensions without end", data, at)
                 if match[2] != b"\r\n":
                     self._data = match[2]
                     break
@@ -160,7 +160,7 @@ class ChunkedReader:
             elif self._state == 3:  # the line end after data
                 if not data.startswith(b"\r\n", at):
                     if data[at:] not in (b"", b"\r"):
-                        raise self._error("a chunk longer than it says")
+                        raise self._bad("a chunk longer than it says", data, at)
                     self._data = data[at:]
                     break
                 at += 2
@@ -171,6 +171,12 @@ class ChunkedReader:
         if len(pieces) == 1:
             return pieces[0]
         return b"".join(pieces)
+
+    def _bad(self, reason: str, data: bytes | bytearray, at: int) -> MessageError:
+        error = self._error(reason)
+        error.data = bytes(data)
+        error.position = at
+        return error
 
     def _feedTrailers(self, data: bytes, at: int) -> None:
         section = self._section
@@ -184,7 +190,7 @@ class ChunkedReader:
         while True:
             end = section.find(b"\n", max(start, seen))
             if (len(section) if end < 0 else end + 1) > self.MAX_TRAILERS:
-                raise self._error("trailers without end")
+                raise self._bad("trailers without end", section, start)
             if end < 0:
                 break
             line = bytes(section[start : end + 1])
@@ -194,7 +200,7 @@ class ChunkedReader:
                 self.done = True
                 return
             if not line.endswith(b"\r\n") or isFieldLine(line[:-2]) is None:
-                raise self._error("trailers that are not well formed")
+                raise self._bad("trailers that are not well formed", section, start)
             start = end + 1
         self._checked = start
 

@@ -225,10 +225,10 @@ class HeadReader:
             name, value = match.groups()
             if name in found:
                 if name == b"host":
-                    raise self.error(400, "more than one Host field")
+                    raise self.error(400, "more than one Host field").of(name)
                 if name == b"content-length":
                     if found[name] != value:
-                        raise self.error(400, "Content-Length fields that differ")
+                        raise self.error(400, "Content-Length fields that differ").of(name)
                 else:
                     value = found[name] + b"," + value
             elif name in _KEPT:
@@ -248,11 +248,11 @@ class HeadReader:
         try:
             options = tokens(value)
         except ValueError:
-            raise self.error(400, "the Connection field is not a list") from None
+            raise self.error(400, "the Connection field is not a list").of(_CONN) from None
         listed = {name for name in options if name not in _KNOWN_OPTIONS}
         if listed:
             if not _ESSENTIAL.isdisjoint(listed):
-                raise self.error(400, "Connection lists a field that frames the message")
+                raise self.error(400, "Connection lists a field that frames the message").of(_CONN)
             lines = block.split(b"\n")
             kept = [line for line in lines if line.partition(b":")[0].lower() not in listed]
             block = b"\n".join(kept)
@@ -268,22 +268,24 @@ class HeadReader:
         stated = found.get(b"content-length")
         if b"transfer-encoding" in found:
             if stated is not None:
-                raise self.error(400, "both Transfer-Encoding and Content-Length")
+                raise self.error(400, "both Transfer-Encoding and Content-Length").of(_CODING)
             if version == 10:
-                raise self.error(400, "Transfer-Encoding in HTTP/1.0")
+                raise self.error(400, "Transfer-Encoding in HTTP/1.0").of(_CODING)
             coding = found[b"transfer-encoding"]
             if coding != b"chunked":
                 if _OTHER_CODINGS.fullmatch(coding) is not None:
-                    raise self.error(501, "a transfer coding other than chunked")
-                raise self.error(400, "Transfer-Encoding is not exactly chunked")
+                    raise self.error(501, "a transfer coding other than chunked").of(_CODING)
+                raise self.error(400, "Transfer-Encoding is not exactly chunked").of(_CODING)
             return None, True
         if stated is None:
             return None, False
         if len(stated) > _MAX_DIGITS or not stated.isdigit():
-            raise self.error(400, "Content-Length is not a number")
+            raise self.error(400, "Content-Length is not a number").of(b"content-length")
         return int(stated), False
 
 
+_CONN = b"connection"
+_CODING = b"transfer-encoding"
 _KEPT = frozenset((b"host", b"content-length", b"expect"))
 _KNOWN_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"))
 

@@ -202,7 +202,7 @@ class RequestReader(HeadReader):
                 # To be overlooked (RFC 9110 section 10.1.1).
                 head.fields.remove(b"expect")
             elif found[b"expect"] != b"100-continue":
-                raise BadRequest(417, "an expectation that is not known")
+                raise BadRequest(417, "an expectation that is not known").of(b"expect")
 
     def _checkTarget(self, head: RequestHead) -> None:
         if len(head.target) > self.maxTarget or len(head.line) > self._maxLine:
@@ -215,7 +215,7 @@ class RequestReader(HeadReader):
             return b""
         name = host.lower()
         if _badAuthority(_HOST, name):
-            raise BadRequest(400, "the Host field is not a host")
+            raise BadRequest(400, "the Host field is not a host").of(b"host")
         # Few hosts make most of the requests; nobody can fill the memory with them.
         if len(host) < 256:
             if len(self._goodHosts) >= _REMEMBERED_HOSTS:
@@ -256,7 +256,7 @@ class RequestReader(HeadReader):
         named = authority.lower()
         # A client that names two hosts would reach one and be judged by the other.
         if head.host and _withoutPort(head.host, default) != _withoutPort(named, default):
-            raise BadRequest(400, "the target and the Host field differ")
+            raise BadRequest(400, "the target and the Host field differ").of(b"host")
         if not head.host:
             head.host = named
             head.fields.set(b"Host", authority)

@@ -48,6 +48,7 @@ class MemoryStore:
     entry is one number, so that there is nothing for the garbage collector to walk through.
     What is oldest is forgotten for each dictionary by itself.
 
+    @ivar most: so many keys are known at the most.
     @ivar changed: is told of every key that is known anew or for longer, with its name and
         the clock's seconds until when, and with C{""} and 0.0 of one that was dropped;
         L{None} if nobody wants to know.
@@ -58,6 +59,7 @@ class MemoryStore:
     def __init__(self, options: MemoryOptions, context: Context) -> None:
         self.changed: Callable[[bytes, str, float], object] | None = None
         self._seconds = context.clock
+        self.most = options.size
         count = 1
         while count * _SHARD < options.size:
             count *= 2
@@ -65,6 +67,7 @@ class MemoryStore:
         self._most = -(-options.size // count)
         self._shards: list[dict[bytes, int]] = [{} for _ in range(count)]
         self._swept = 0
+        self._sweptAt = -1
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
         self._counts: list[int] = []
@@ -145,8 +148,14 @@ class MemoryStore:
                 yield key, self._names[entry & _NAME], (entry >> _NAMES) / _GRAIN
 
     def _sweep(self) -> None:
-        """Forget what has run out in some of the dictionaries: all are met in a few rounds."""
+        """
+        Forget what has run out in some of the dictionaries: all are met in a few rounds. Who
+        asks about a thousand servers at once asks for one.
+        """
         now = int(self._seconds() * _GRAIN)
+        if now == self._sweptAt:
+            return
+        self._sweptAt = now
         for _ in range(-(-len(self._shards) // _ROUNDS)):
             shard = self._shards[self._swept]
             self._swept = self._swept + 1 & self._mask

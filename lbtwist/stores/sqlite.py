@@ -192,6 +192,11 @@ class SQLiteStore:
     def size(self) -> int:
         return self._memory.size
 
+    @property
+    def most(self) -> int:
+        """So many keys are known at the most."""
+        return self._memory.most
+
     def entries(self) -> Iterator[tuple[bytes, str, float]]:
         """@return: as L{MemoryStore.entries} has them."""
         return self._memory.entries()

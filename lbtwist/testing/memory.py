@@ -23,6 +23,8 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from twisted.logger import ILogObserver, globalLogPublisher
@@ -30,7 +32,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lbtwist.build import build
+from lbtwist.config.difference import Difference
 from lbtwist.config.load import loadText
+from lbtwist.config.model import Config
 from lbtwist.net import outgoing
 from lbtwist.net.tcp import Accepted
 from lbtwist.registry import Registry, installed
@@ -69,13 +73,17 @@ class Balancer:
     @ivar failures: exceptions that were logged instead of raised.
     """
 
-    def __init__(self, config: str, *servers: str, registry: Registry | None = None) -> None:
+    def __init__(
+        self, config: str, *servers: str, registry: Registry | None = None,
+        objects: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         """
         @param config: the text of a configuration, where C{${a}} is the address
             of the server C{a}, C{${bind}} one to listen on, C{log = ${log}} makes
             the access log readable in L{lines}, and C{admin = ${admin}} takes
             commands.
         @param servers: their names.
+        @param objects: what C{server NAME = object:NAME} stands for.
         """
         self.pump = Pump()
         self._failures = _Failures()
@@ -90,9 +98,11 @@ class Balancer:
         addresses["log"] = f"file:{self._directory}/log"
         addresses["admin"] = f"unix:{self._directory}/admin"
         registry = registry or installed()
-        loaded, _ = loadText(config, registry, environ=addresses)
+        self._read = partial(loadText, registry=registry, environ=addresses)
+        loaded, _ = self._read(config)
         self.running = build(
-            loaded, registry, self.pump, self.pump.seconds, lambda: self.pump.seconds() + 1.7e9
+            loaded, registry, self.pump, self.pump.seconds, lambda: self.pump.seconds() + 1.7e9,
+            objects,
         )
         self._newSocket = outgoing.newSocket
         if outgoing.newSocket is socket.socket:
@@ -112,6 +122,25 @@ class Balancer:
         # What a test has found says more than what its end leaves behind.
         with suppress(AssertionError) if kind is not None else nullcontext():
             self.stop()
+
+    def becomes(self, config: str) -> Difference:
+        """
+        Another configuration takes the place of the one that runs.
+
+        @param config: as for L{__init__}.
+        """
+        found: Difference = self.running.apply(self.reads(config))
+        self.pump.turn()
+        return found
+
+    def reads(self, config: str) -> Config:
+        """
+        @param config: as for L{__init__}.
+        @return: what it says.
+        @raise lbtwist.errors.ConfigError: if it cannot be used.
+        """
+        found, _ = self._read(config)
+        return found
 
     def client(
         self, host: str = "203.0.113.9", port: int = 40000, frontend: str = "",

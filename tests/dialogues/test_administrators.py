@@ -4,12 +4,18 @@ HAProxy's words.
 """
 
 import json
+import os
+import socket
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
-from lbtwist.admin.commands import ALL
+from lbtwist.admin.commands import ALL, commandsFor
 from lbtwist.admin.socket import LONGEST_LINE, MOST_AT_ONCE
+from lbtwist.admin.verbs import Answer, Level, Verb
 from lbtwist.events import stateOf
+from lbtwist.service import Frontend
 from lbtwist.testing import Balancer
 
 CONFIG = """
@@ -146,6 +152,19 @@ def test_whoSendsAByteNowAndThen(balancer):
     administrator.isEnded()
 
 
+def test_thePatienceOfASocket():
+    """Row 002.7: C{stats timeout 30s}; each socket has its own."""
+    text = CONFIG.replace("${admin},", "${admin} timeout=30s,", 1)
+    with Balancer(text, "a", "b", "c") as balancer:
+        patient, usual = balancer.administrator(), balancer.administrator(".look")
+        balancer.advance(10.5)
+        usual.isEnded()
+        balancer.advance(19)
+        patient.receivesNothing()
+        balancer.advance(1)
+        patient.isEnded()
+
+
 def test_thePatienceThatIsAskedFor(balancer):
     administrator = balancer.administrator()
     administrator.sends(b"prompt i; set timeout cli 60\n")
@@ -187,12 +206,76 @@ def test_moreAtOnceThanThereMayBe(balancer):
         one.closes()
 
 
+def test_whoDoesNotReadGetsNothingMore(balancer):
+    """Answers that nobody reads are not made."""
+    administrator = balancer.administrator()
+    administrator.sends(b"prompt i\n" + b"show stat\n" * 1000 + b"set weight app/a 9\n")
+    assert serverOf(balancer).weight == 4
+    assert len(administrator.receives(b"(\n(# (.|\n)*,\n\n)+\n)")[1]) > 1_000_000
+    assert serverOf(balancer).weight == 9
+
+
+def test_whoNeverReadsIsLetGo(balancer):
+    administrator = balancer.administrator()
+    administrator.sends(b"prompt i\n" + b"show stat\n" * 1000 + b"set weight app/a 9\n")
+    balancer.advance(21)
+    assert len(administrator.receives(b"(.*)")[1]) < 1_000_000
+    administrator.isEnded()
+    assert serverOf(balancer).weight == 4
+
+
+def test_whoReadsSlowlyGetsItAll(balancer):
+    administrator = balancer.administrator()
+    administrator.sends(b"show stat;" * 500 + b"show version\n")
+    read = 0
+    while data := administrator.socket.recv(30_000):
+        balancer.advance(1)
+        read += len(data)
+        last = data
+    assert last.endswith(b"\n\n0.1.0\n\n")
+    assert read > 500_000
+
+
+def test_othersHaveTheirTurn(balancer):
+    first, second = balancer.administrator(), balancer.administrator()
+    for one, name in ((first, b"a"), (second, b"b")):
+        one.socket.send(b";".join(b"set weight app/%b %d" % (name, n) for n in (1, 2, 3)) + b"\n")
+    balancer.pump.turn()
+    events = [one["server"] for one in valueOf(balancer, "show events")["value"]]
+    assert events == ["a", "b"] * 3
+
+
+def test_whoAsksForMoreThanIsDoneMeanwhile(balancer):
+    """Commands wait in the kernel, and not here."""
+    administrator = balancer.administrator()
+    administrator.sends(b"prompt i\n")
+    administrator.socket.setblocking(False)
+    sent = 0
+    for _ in range(40):
+        with suppress(BlockingIOError):
+            sent += administrator.socket.send(b"wait 100\n" * 7000)
+        balancer.advance(0.1)
+    assert sent < 1_000_000
+
+
+def test_whatABrowserSaysIsNoCommand(balancer):
+    """Of a site that knows the port of a TCP socket: nothing of it is done."""
+    administrator = balancer.administrator()
+    administrator.sends(
+        b"POST /;prompt;x HTTP/1.1\r\nHost: localhost\r\n\r\ndisable server app/a\n"
+    )
+    administrator.receivesExactly(b"This is not HTTP.\n\n")
+    administrator.isEnded()
+    assert stateOf(serverOf(balancer)) == "UP"
+
+
 @pytest.mark.parametrize(
     "said",
     [b"\xff\xfe\x00\n", b"show\x00stat\n", b"\\\n", b";;;;\n", b"GET / HTTP/1.1\r\n", b"\x1b[2J\n",
      b"get weight ../../\n", b"get weight /\n", b"show stat 1e9 x 99999999999999999999\n",
      b"show sess 0xzz\n", b"shutdown session -1\n", b"show table app key \xff\n",
      b"set server app/a weight \xc2\xb2\n", b"set maxconn global " + b"9" * 5000 + b"\n",
+     b"set maxconn global " + b"0" * 12 + b"9" * 5000 + b"\n",
      b"wait " + b"9" * 400 + b"\n"],
 )  # fmt: skip
 def test_nonsense(balancer, said):
@@ -236,6 +319,8 @@ def test_whatNobodyKnows(balancer):
         ("set server app/a agent up", "agent checks are not enabled on this server."),
         ("set server app/a addr 127.0.0.1", "Only an address of TCP can be changed."),
         ("set server away/d addr here", "Invalid addr 'here' by 'stats socket command'"),
+        ("set server away/d addr fe80::1%4294967296", "Invalid addr 'fe80::1%4294967296' by 'stats"
+         " socket command'"),
         ("set server away/d addr", "set server <b>/<s> addr requires an address and optionally a"
          " port."),
         ("set server away/d addr 127.0.0.1 port 0", "0 is out of bounds: from 1 to 65535 is"
@@ -249,6 +334,7 @@ def test_whatNobodyKnows(balancer):
         ("set maxconn frontend www", "Integer value expected."),
         ("set maxconn global x", "Integer value expected."),
         ("set maxconn global 99999999", "Value out of range."),
+        ("set maxconn global 00000000000099999999", "Value out of range."),
         ("shutdown session", "Session pointer expected (use 'show sess')."),
         ("shutdown session 0x99", "No such session (use 'show sess')."),
         ("shutdown sessions server app/x", "No such server."),
@@ -258,6 +344,8 @@ def test_whatNobodyKnows(balancer):
         ("clear table", "Required arguments: <table> [key <key>]"),
         ("show servers state x", "Can't find backend."),
         ("show errors x", "No such proxy."),
+        ("show errors www answer", "Only 'request' or 'response' may follow."),
+        ("show failures x", "No such proxy."),
         ("show stat nobody -1 -1", "No such proxy."),
         ("prompt x", "Unknown mode: write n, i or p."),
         ("set timeout cli 0", "A time from 1s to 1h is accepted."),
@@ -283,7 +371,7 @@ def test_whatALevelMay(balancer):
     refused = "Permission denied\n"
     for command in ("disable server app/a", "clear counters all", "set maxconn global 5"):
         assert balancer.asks(f"operator; {command}") == f"\n{refused}"
-    for command in ("show sess", "show errors", "clear counters", "operator"):
+    for command in ("show sess", "show errors", "show failures", "clear counters", "operator"):
         assert balancer.asks(f"user; {command}") == f"\n{refused}"
     assert balancer.asks("user; show cli level") == "\nuser\n"
     assert balancer.asks("user; get weight app/a") == "\n4 (initial 4)\n"
@@ -349,6 +437,16 @@ def test_aServerIsDrained(balancer):
     peer.sends(OK)
     balancer.asks("set server app/a state ready")
     assert stateOf(serverOf(balancer)) == "UP"
+
+
+def test_theLastWordAboutAServerCounts(balancer):
+    for state in ("drain", "maint", "drain", "ready", "maint", "drain", "maint", "ready", "drain"):
+        assert balancer.asks(f"set server app/a state {state}") == ""
+        assert serverOf(balancer).health.admin == state
+    # An agent may not take it back, whoever has had the word before.
+    serverOf(balancer).health.held = False
+    balancer.asks("set server app/a state drain")
+    assert serverOf(balancer).health.held
 
 
 def test_whatAnAdministratorSaysHoldsAgainstChecks(balancer):
@@ -458,6 +556,17 @@ def test_aFrontendThatIsDisabled(balancer):
     balancer.server("a").accepts().receives(rb"GET.*")
 
 
+def test_aFrontendThatIsDisabledBeforeItAccepts():
+    done = []
+    listener = SimpleNamespace(
+        startListening=lambda: done.append("begun"), shut=lambda: done.append("shut")
+    )
+    frontend = Frontend(SimpleNamespace(config=None, name="www", listeners=[listener]), None)
+    frontend.pause()
+    frontend.start()
+    assert done == ["shut", "begun", "shut"]
+
+
 def test_aFrontendThatIsShutDown(balancer):
     client = exchanged(balancer)
     peer = balancer.server("a").accepts()
@@ -526,6 +635,15 @@ def test_anExchangeIsEnded(balancer):
     assert balancer.asks("shutdown session 0x1") == "No such session (use 'show sess').\n"
 
 
+def test_itsNumberAsItIsShownToPrograms(balancer):
+    clients = [balancer.client(port=40000 + number) for number in range(17)]
+    wanted = valueOf(balancer, "show sess 0x10")["value"]
+    assert valueOf(balancer, f"show sess {wanted['number']}")["value"] == wanted
+    balancer.asks("shutdown session 16")
+    clients[15].isReset()
+    assert balancer.running.process.active == 16
+
+
 def test_aSessionIsEndedOnBothSides(balancer):
     client = balancer.client(frontend="raw")
     client.sends(b"hello")
@@ -533,7 +651,7 @@ def test_aSessionIsEndedOnBothSides(balancer):
     peer.receives(b"hello")
     assert balancer.asks("shutdown session 0x1") == ""
     client.isReset()
-    assert valueOf(balancer, "show errors raw")["value"][0]["cause"] == "K"
+    assert valueOf(balancer, "show failures raw")["value"][0]["cause"] == "K"
 
 
 def test_allThatRunsWithAServer(balancer):
@@ -550,13 +668,37 @@ def test_allThatRunsWithAServer(balancer):
 def test_whatPersistenceKnows(balancer):
     exchanged(balancer)
     balancer.server("a").accepts().receives(rb"GET.*")
-    assert balancer.asks("show table") == "# table: app, type: string, used:1\n"
+    assert balancer.asks("show table") == "# table: app, type: string, size:1000000, used:1\n"
     assert balancer.asks("show table app").splitlines()[1:] == [
         "0x1: key=203.0.113.9 use=0 exp=1800000 server=a"
     ]
     assert balancer.asks("show table app key 203.0.113.8").splitlines()[1:] == []
     assert balancer.asks("clear table app key 203.0.113.8; clear table app key 203.0.113.9") == "\n"
-    assert balancer.asks("show table") == "# table: app, type: string, used:0\n"
+    assert balancer.asks("show table") == "# table: app, type: string, size:1000000, used:0\n"
+
+
+def test_onlyTheClientThatIsMeantIsForgotten(balancer):
+    for host in ("10.0.0.1", "110.0.0.1", "0.0.1"):
+        balancer.client(host).sends(GET)
+    balancer.asks("clear table app key 10.0.0.1")
+    assert {one["key"] for one in valueOf(balancer, "show table app")["value"]} == {
+        "110.0.0.1", "0.0.1",
+    }  # fmt: skip
+
+
+def test_whatAClientIsKnownByEndsWhereTheNextFieldBegins():
+    config = CONFIG.replace("persist = source", "persist = header X-User")
+    said = rb"1 use=9 server=b\\", "é".encode("latin-1"), b"x" * 99
+    with Balancer(config, "a", "b", "c") as balancer:
+        for user in said:
+            exchanged(balancer, b"/ HTTP/1.1\r\nX-User: " + user + b"\r\nX-Rest:")
+        keys = [one["key"] for one in valueOf(balancer, "show table app")["value"]]
+        assert {r"1 use=9 server=b\\", r"\xe9"} < set(keys)
+        assert r" key=1\ use\=9\ server\=b\\\\ use=0 " in balancer.asks("show table app")
+        for key in (r"1\ use=9\ server=b\\\\", r"\\xe9", "x" * 99):
+            assert balancer.asks(f"show table app key {key}").count("\n") == 2, key
+            balancer.asks(f"clear table app key {key}")
+        assert valueOf(balancer, "show table app")["value"] == []
 
 
 # what was
@@ -567,11 +709,11 @@ def test_whatHasFailed(balancer):
     client = balancer.client(port=40001)
     client.sends(b"GET /no HTTP/1.1\r\nHost: h\r\n\r\n")
     client.receives(b"HTTP/1.1 403 .*")
-    found = valueOf(balancer, "show errors")["value"]
+    found = valueOf(balancer, "show failures")["value"]
     assert [(one["status"], one["request"], one["rule"]) for one in found] == [
         (400, "", ""), (403, "GET /no HTTP/1.1", 'deny if path == "/no"'),
     ]  # fmt: skip
-    assert balancer.asks("show errors").count("\n") == 3
+    assert balancer.asks("show failures").count("\n") == 3
 
 
 def test_countersBeginAnew(balancer):
@@ -668,6 +810,9 @@ def test_theStateOfServers(balancer):
     first = found[0]
     assert first | {"be_id": "3", "srv_id": "1", "srv_uweight": "4", "srv_iweight": "4"} == first
     assert found[3] | {"srv_addr": "127.0.0.1", "srv_port": "1"} == found[3]
+    balancer.asks("set server away/d addr 127.0.0.2")
+    # An address is no name, whatever was written down.
+    assert balancer.asks("show servers state away").split()[-8:-6] == ["-", "1"]
 
 
 def test_theConnectionsOfServers(balancer):
@@ -699,6 +844,18 @@ def test_answersForPrograms(balancer):
     for verb in ALL:
         if verb.words[0] == "show":
             assert "value" in valueOf(balancer, " ".join(verb.words)), verb
+
+
+def test_anAnswerThatCannotBeWritten(balancer):
+    verb = Verb("make odd", "", Level.USER, lambda asked, words: Answer("odd", {1, 2}))
+    [door, *_] = balancer.running.doors
+    door.commands = commandsFor(balancer.running, verb)
+    administrator = balancer.administrator()
+    administrator.sends(b"set output json; make odd; show version\n")
+    administrator.receives(rb'{"severity":"output","text":""}\n\n')
+    administrator.isEnded()
+    assert [failure.type for failure in balancer.failures] == [TypeError]
+    balancer.failures.clear()
 
 
 # waiting
@@ -788,6 +945,37 @@ def test_whoWaitsAndGoesAway(balancer):
     assert timers == []
 
 
+def test_whoSaysMuchAndGoesAwayWhileTheyWait(balancer):
+    """Of what is not read nobody hears that it ends."""
+    administrator = balancer.administrator()
+    administrator.sends(b"prompt i\nwait 1h\n" + b"show version\n" * 2000)
+    balancer.advance(3)
+    administrator.receives(b"\n")
+    administrator.closes()
+    balancer.advance(1.5)
+    assert [call for call in balancer.pump.getDelayedCalls() if "_Wait" in str(call)] == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer"),
+    [("srv-up", b"Failed: app/a is gone.\n"), ("srv-down", b"Failed: app/a is gone.\n"),
+     ("srv-drained", b"Done.\n"), ("srv-removable", b"Done.\n")],
+)  # fmt: skip
+def test_aServerThatGoesMeanwhile(balancer, wanted, answer):
+    pool, server = balancer.running.pool("app"), serverOf(balancer)
+    server.health.up, server.active = wanted == "srv-down", 1
+    balancer.asks("set server app/a state drain")
+    administrator = balancer.administrator()
+    administrator.sends(f"wait 1h {wanted} app/a\n".encode())
+    balancer.advance(2)
+    administrator.receivesNothing()
+    before, server.active = pool.servers, 0
+    pool.setServers(before[1:])
+    balancer.advance(1)
+    administrator.receivesExactly(answer + b"\n")
+    pool.setServers(before)
+
+
 def test_whoEndsTheirSideAndWaits(balancer):
     administrator = balancer.administrator()
     administrator.sends(b"wait 5s; wait 5s\n")
@@ -803,6 +991,16 @@ def test_whoWaitsWhileTheBalancerEnds():
 
 
 # the socket
+
+
+def test_whatHasTakenItsPlaceIsLeftAlone(balancer, tmp_path):
+    [door, *_] = balancer.running.doors
+    path = door.address
+    os.unlink(path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        door.close()
+        assert os.path.exists(path)
 
 
 def test_nobodyIsAskedWhereThereIsNoSocket():

@@ -338,9 +338,30 @@ def test_drainClosesIdleConnections():
         idle, server = answered(balancer)
         fresh = balancer.client()
         balancer.running.stopService()
+        # They may be about to ask for something.
+        balancer.advance(0.9)
+        assert balancer.running.process.active == 2
+        balancer.advance(0.2)
         idle.isEnded()
         fresh.isEnded()
         assert len(balancer.lines) == 1
+
+
+def test_aDrainLosesNoRequest():
+    with www() as balancer:
+        idle, server = answered(balancer)
+        fresh = balancer.client()
+        balancer.running.stopService()
+        idle.sends(GET)
+        server.receives(rb"GET / .*")
+        server.sends(OK)
+        idle.receivesExactly(LAST)
+        idle.isEnded()
+        fresh.sends(GET)
+        server.receives(rb"GET / .*")
+        server.sends(OK)
+        fresh.receivesExactly(LAST)
+        fresh.isEnded()
 
 
 def test_drainLetsARunningExchangeFinish():

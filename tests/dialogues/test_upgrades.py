@@ -175,8 +175,13 @@ def test_timeoutTunnel():
 
 
 def test_graceEndsTunnels():
+    """Those of a WebSocket are told before, see test_websockets.py."""
+    other = UPGRADE.replace(b"websocket", b"other")
+    switching = SWITCHING.replace(b"websocket", b"other")
     with www(settings="grace-period = 2s") as balancer:
-        client, server = upgraded(balancer)
+        client, server = asks(balancer, other)
+        server.sends(switching)
+        client.receivesExactly(switching)
         stopped = balancer.running.stopService()
         balancer.advance(1.9)
         client.receivesNothing()

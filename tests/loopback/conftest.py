@@ -5,6 +5,7 @@ by itself, and one lbtwist in front of both on each of three reactors.
 
 import pytest
 from loopback import wire
+from loopback.browsed import browser, ill, shots, site, visit  # noqa: F401
 from loopback.running import REACTORS, Balancer, Nginx, freePorts, hasIPv6
 
 

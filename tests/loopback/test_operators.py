@@ -20,7 +20,9 @@ from contextlib import chdir, redirect_stderr, redirect_stdout
 import pytest
 from loopback.running import REACTORS, TWISTD, Balancer, environment, freePorts, until, write
 
+from lbtwist.admin.client import Client, NoBalancer
 from lbtwist.command import main
+from lbtwist.config.model import AdminBind
 
 pytestmark = pytest.mark.needs("socat")
 
@@ -173,7 +175,8 @@ def test_whatIsShownToPeople(balancer):
         ("info", r"Name +HAProxy\n.*description +lbtwist\n"),
         ("sess", r"ID +CLIENT .*\n"),
         ("events", r"\d\d-\d\d \d\d:\d\d:\d\d  Server app/c is DOWN, reason: L4CON"),
-        ("errors", r"WHEN +CLIENT .*\n"),
+        ("failures", r"WHEN +CLIENT .*\n"),
+        ("errors", r"Nothing was refused\.\n"),
         ("table", r"POOL +CLIENTS\napp +1\n"),
     ):
         code, text = balancer.lbtwist("show", what)
@@ -278,6 +281,32 @@ def test_whatAnswersIsNoBalancer(balancer, tmp_path):
             other.close()
             assert process.wait(15) == 3
             assert "is no lbtwist" in process.stderr.read()
+
+
+def test_aBalancerThatEndsWhileItIsWaitedFor(tmp_path):
+    with Operated(tmp_path) as balancer:
+        command = [sys.executable, "-m", "lbtwist", "wait", "up", "app/c"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+        ) as process:
+            balancer.until(lambda: balancer.shown("info")["Tasks"])
+            assert process.stderr.readline().startswith("app/c DOWN")
+            balancer.terminate()
+            assert process.wait(15) == 3
+            assert "has ended before its answer came" in process.stderr.read()
+
+
+def test_aBalancerThatStandsStillIsNotWaitedForWithoutEnd(tmp_path):
+    path = str(tmp_path / "lb.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        shown = []
+        with pytest.raises(NoBalancer, match="timed out"):
+            Client(AdminBind("unix", path=path)).ask(
+                "wait 100ms", lambda: shown.append(1), period=0.05, limit=0.3
+            )
+    assert shown
 
 
 # programs that were made for HAProxy

@@ -99,7 +99,7 @@ def test_aSocketOnTopOfAFile(tmp_path):
 def test_anAccessLogWhereNoneMayBe(tmp_path):
     port, = freePorts(1)
     text = DEMO.format(settings="log = file:/proc/access.log", bind=f"127.0.0.1:{port}")
-    assert "cannot open the access log /proc/access.log: " in refused(started(tmp_path, text))
+    assert "cannot open the log file:/proc/access.log: " in refused(started(tmp_path, text))
 
 
 def test_aConfigurationThatIsNotThere(tmp_path):

@@ -129,6 +129,12 @@ def test_prometheusReadsIt(balancer, openmetrics):
     assert {"lbtwist_server_status", "haproxy_server_status", "process_open_fds"} <= names
 
 
+def test_anAcceptThatIsNoText(balancer):
+    response, _ = balancer.ask(Accept="\xff\xfe, " + OPENMETRICS)
+    assert response.status == 200
+    assert response.getheader("Content-Type") == OPENMETRICS
+
+
 def test_aHeadHasNoBody(balancer):
     response, body = balancer.ask("HEAD")
     assert (response.status, body) == (200, b"")

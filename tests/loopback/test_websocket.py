@@ -4,7 +4,8 @@ import os
 
 import pytest
 from loopback import wire
-from wsproto import ConnectionType, WSConnection
+from loopback.speaking import Peer
+from wsproto import ConnectionType
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -18,34 +19,6 @@ from wsproto.events import (
 SIZES = [0, 1, 125, 126, 65535, 65536, 1 << 20]
 
 pytestmark = pytest.mark.needs("nginx")
-
-
-class Peer:
-    """One end of a WebSocket connection."""
-
-    def __init__(self, connection, kind):
-        self.socket = connection
-        self._state = WSConnection(kind)
-        self._events = []
-
-    def send(self, event):
-        self.socket.sendall(self._state.send(event))
-
-    def receive(self, kind):
-        """@return: the next event; a message whole, whatever frames it came in."""
-        pieces = []
-        while True:
-            while not self._events:
-                data = self.socket.recv(65536)
-                self._state.receive_data(data or None)
-                self._events = list(self._state.events())
-            event = self._events.pop(0)
-            assert isinstance(event, kind), event
-            if not isinstance(event, BytesMessage | TextMessage):
-                return event
-            pieces.append(event.data)
-            if event.message_finished:
-                return pieces[0][:0].join(map(type(pieces[0]), pieces))
 
 
 @pytest.fixture

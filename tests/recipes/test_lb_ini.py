@@ -26,12 +26,12 @@ def free(port):
 def recipe(tmp_path):
     """The configuration's path and its ports: other ones only where somebody has them."""
     path = ROOT / "etc/lb.ini"
-    ports = {"8080": 8080, "8081": 8081}
+    ports = {"8080": 8080, "8081": 8081, "8404": 8404}
     if not all(map(free, ports.values())):
-        ports = dict(zip(ports, freePorts(2), strict=True))
+        ports = dict(zip(ports, freePorts(3), strict=True))
         text = path.read_text()
         for port, other in ports.items():
-            text = text.replace(f"bind = :{port}\n", f"bind = :{other}\n")
+            text = text.replace(f":{port}\n", f":{other}\n")
         path = tmp_path / "lb.ini"
         path.write_text(text)
     return path, *ports.values()
@@ -54,7 +54,7 @@ def test_itIsValid():
 
 
 def test_itServes(recipe, tmp_path):
-    path, www, raw = recipe
+    path, www, raw, page = recipe
     command = [TWISTD, "--reactor", "lbtwist", "-n", "--pidfile=", "lbtwist", "--config", str(path)]
     with Child(command, tmp_path, "lbtwist", env=environment()) as child:
         child.until(lambda: child.out.count(" listens on ") == 2)
@@ -62,6 +62,9 @@ def test_itServes(recipe, tmp_path):
         for name in ("one", "two"):
             assert sum(f"demonstration server {name}." in answer for answer in answers) == 2
         assert all("X-Forwarded-For: 127.0.0.1\n" in answer for answer in answers)
+
+        shown = run("curl", "-sf", f"http://127.0.0.1:{page}/")
+        assert "<title>" in shown.stdout
 
         answer = asks(raw)
         assert "demonstration server" in answer

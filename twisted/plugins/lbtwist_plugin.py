@@ -7,6 +7,7 @@ they stand for.
 from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
+from lbtwist.endpointparser import PoolEndpointParser
 from lbtwist.interfaces import (
     IBalancer,
     IConnectionRule,
@@ -24,6 +25,7 @@ from lbtwist.registry import Extension
 lbtwist = ServiceMaker(
     "lbtwist load balancer", "lbtwist.tap", "A multi-protocol load balancer.", "lbtwist"
 )
+poolEndpoint = PoolEndpointParser()
 leanReactor = Reactor("lbtwist", "lbtwist.net.reactor", "epoll with less work per event.")
 
 roundrobin = Extension(IBalancer, "roundrobin", "lbtwist.balance.RoundRobin")

@@ -6,8 +6,16 @@ The kinds and defaults are here, and nowhere else; L{lbtwist.config.load} fills
 them in from text, an embedding program may make them directly.
 """
 
-from lbtwist.config.model.admins import AdminBind, AdminOptions
-from lbtwist.config.model.frontends import Bind, BindOptions, FrontendConfig, LogOptions, LogTarget
+from lbtwist.config.model.admins import AdminBind, AdminOptions, AuditTarget
+from lbtwist.config.model.exports import (
+    Collector,
+    Export,
+    GraphiteOptions,
+    OTLPOptions,
+    StatsDOptions,
+)
+from lbtwist.config.model.frontends import Bind, BindOptions, FrontendConfig
+from lbtwist.config.model.logs import EventLogOptions, EventLogTarget, LogOptions, LogTarget
 from lbtwist.config.model.named import (
     CheckOptions,
     CheckPart,
@@ -22,25 +30,32 @@ from lbtwist.config.model.named import (
 from lbtwist.config.model.pools import PoolConfig
 from lbtwist.config.model.servers import ServerConfig, ServerOptions, ServersConfig, ServersOptions
 from lbtwist.config.model.transport import TCPConfig, TLSConfig, TLSName
-from lbtwist.config.model.whole import Config, GlobalConfig, StoreConfig
+from lbtwist.config.model.whole import Config, GlobalConfig, StoreConfig, Written
 from lbtwist.config.passive import OutlierOptions
 from lbtwist.config.sources import Source
 
 __all__ = [
     "AdminBind",
     "AdminOptions",
+    "AuditTarget",
     "Bind",
     "BindOptions",
     "CheckOptions",
     "CheckPart",
+    "Collector",
     "Combination",
     "Config",
+    "EventLogOptions",
+    "EventLogTarget",
+    "Export",
     "FrontendConfig",
     "GlobalConfig",
+    "GraphiteOptions",
     "LogOptions",
     "LogTarget",
     "Notify",
     "NotifyOptions",
+    "OTLPOptions",
     "OutlierOptions",
     "Part",
     "PartAt",
@@ -52,8 +67,10 @@ __all__ = [
     "ServersConfig",
     "ServersOptions",
     "Source",
+    "StatsDOptions",
     "StoreConfig",
     "TCPConfig",
     "TLSConfig",
     "TLSName",
+    "Written",
 ]

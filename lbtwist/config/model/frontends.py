@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import attr
 
 from lbtwist.config.model.fields import SHORT, place
+from lbtwist.config.model.logs import LogTarget
 from lbtwist.config.model.named import RuleLine
 from lbtwist.config.targets import Target, Targets
 from lbtwist.errors import Position
-from lbtwist.logformat import WORDS, LogFormat
+from lbtwist.logformat import LogFormat
 from lbtwist.options import (
     Access,
     FieldName,
@@ -19,6 +20,7 @@ from lbtwist.options import (
     Name,
     Network,
     Networks,
+    Number,
     Protocols,
     Redirect,
     Size,
@@ -39,6 +41,7 @@ class Bind:
     @ivar host: a numeric address, or C{""} for every address (IPv6 and IPv4).
     @ivar port: the TCP port; for C{fd} and C{systemd} the number.
     @ivar path: of a UNIX socket.
+    @ivar name: for C{systemd} that of the socket; C{""} where it is known by its number.
     """
 
     kind: str
@@ -47,6 +50,8 @@ class Bind:
     path: str = ""
     mode: int = 0o660
     backlog: int = 4096
+    user: str = ""
+    group: str = ""
     tls: str = ""
     alpn: tuple[bytes, ...] = ()
     tls_passthrough: bool = False
@@ -56,13 +61,14 @@ class Bind:
     transparent: bool = False
     freebind: bool = False
     tcp: str = ""
+    name: str = ""
     where: Position = place()
 
     def __str__(self) -> str:
         if self.kind == "unix":
             return f"unix:{self.path}"
         if self.kind != "tcp":
-            return f"{self.kind}:{self.port}"
+            return f"{self.kind}:{self.name or self.port}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -71,6 +77,8 @@ class BindOptions:
     """What may follow an address in C{bind =}."""
 
     mode: int = option(Access(), 0o660, "Access mode of a UNIX socket, in octal.")
+    user: str = option(Name(), "", "Whose a UNIX socket is; empty is who starts the balancer.")
+    group: str = option(Name(), "", "Its group; empty is that of who starts the balancer.")
     backlog: int = option(Integer(1), 4096, "Connections that may wait to be accepted.")
     tls: str = option(Name(), "", "The [tls] section that clients are met with; empty is plain.")
     alpn: tuple[bytes, ...] = option(
@@ -94,36 +102,13 @@ class BindOptions:
 
 
 @attr.frozen
-class LogTarget:
-    """
-    One place for access log lines: C{log = stdout format=http}.
-
-    @ivar target: C{stdout}, or C{file}, or C{off}.
-    @ivar format: of L{lbtwist.logformat.WORDS}; C{auto} is the frontend's C{log-format}, or
-        what its mode has.
-    """
-
-    target: str
-    path: str = ""
-    format: str = "auto"
-    where: Position = place()
-
-
-@attr.frozen
-class LogOptions:
-    """What may follow a target in C{log =}."""
-
-    format: str = option(
-        Word(*WORDS), "auto", "What a line looks like; auto is log-format, or the mode's."
-    )
-
-
-@attr.frozen
 class FrontendConfig:
     """
     C{[frontend NAME]}: where clients come in, and what happens to them.
 
     @ivar log_format: what a line of C{format=auto} looks like; L{None}: as the mode has it.
+    @ivar log_format_sd: the structured data of lines for syslog servers; L{None}: none of
+        its own.
     @ivar errorfiles: what is answered in place of pages, by their status.
     """
 
@@ -132,6 +117,7 @@ class FrontendConfig:
     pool: str = ""
     log: tuple[LogTarget, ...] = ()
     log_format: LogFormat | None = None
+    log_format_sd: LogFormat | None = None
     errorfiles: Mapping[int, ErrorFile] = attr.field(factory=dict)
     connection: tuple[RuleLine, ...] = ()
     request: tuple[RuleLine, ...] = ()
@@ -200,6 +186,13 @@ class FrontendConfig:
     )
     request_id_header: str = option(
         FieldName(), "", "A field that carries an identifier of the request to the server."
+    )
+    traceparent: str = option(
+        Word("off", "forward", "make", "restart"), "off",
+        "What becomes of the trace that a request belongs to (W3C Trace Context).",
+    )
+    traceparent_sampling: float = option(
+        Number(0, 100), 100.0, "Of a hundred traces that are made so many are marked as sampled."
     )
     errors: str = option(
         Word("html", "json"), "html", "What the balancer's own pages are written in."

@@ -36,8 +36,9 @@ class ServerConfig:
     """
     One C{server NAME =}.
 
-    @ivar kind: C{tcp}, C{unix} or C{demo} (a small HTTP server in this process).
-    @ivar host: an address or a name.
+    @ivar kind: C{tcp}, C{unix}, C{demo} (a small HTTP server in this process) or C{object}
+        (whatever the program that embeds the balancer has given).
+    @ivar host: an address or a name; of an object what it is called.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ServerConfig:
     path: str = ""
     weight: int = 1
     backup: bool = False
+    disabled: bool = False
     maxconn: int = 0
     minconn: int = 0
     maxqueue: int = 0
@@ -79,8 +81,8 @@ class ServerConfig:
     def __str__(self) -> str:
         if self.kind == "unix":
             return f"unix:{self.path}"
-        if self.kind == "demo":
-            return f"demo:{self.host}"
+        if self.kind in ("demo", "object"):
+            return f"{self.kind}:{self.host}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -90,6 +92,7 @@ class ServerOptions:
 
     weight: int = option(Integer(0, 256), 1, "Its share of new clients.")
     backup: bool = option(Flag(), False, "Used only while no other server is usable.")
+    disabled: bool = option(Flag(), False, "Whether it begins in maintenance.")
     maxconn: int = option(Integer(0), 0, "Exchanges at once; 0 is no limit.")
     minconn: int = option(
         Integer(0), 0, "Exchanges at once while its pool has little to do; 0 is maxconn."

@@ -1,0 +1,262 @@
+"""
+Several processes that serve together, as an operator sees them: real processes, real clients,
+the numbers of the administrators' socket.
+"""
+
+import csv
+import os
+import re
+import signal
+import socket
+import time
+from types import SimpleNamespace
+
+import pytest
+from loopback.running import Balancer, Nginx, freePorts, run, until
+from loopback.test_wrk import wrk
+
+pytestmark = pytest.mark.needs("nginx", "wrk", "curl")
+
+
+class Several(Balancer):
+    """
+    A balancer with workers.
+
+    @ivar port: of its frontend.
+    """
+
+    def __init__(self, directory, server, more="", count=2, pool="", reactor="lbtwist"):
+        self.port, self.other = freePorts(2)
+        self.text = f"""\
+            [global]
+            workers = {count}
+            admin = unix:admin.sock
+            grace-period = 3s
+
+            [frontend www]
+            bind = 127.0.0.1:{self.port}
+            log = file:access.log
+            pool = app
+
+            [pool app]
+            {pool}
+            server a = 127.0.0.1:{server.port} {more}
+            """
+        super().__init__(directory, self.text, reactor)
+        self.count = count
+
+    def __enter__(self):
+        super().__enter__()
+        self.until(lambda: self.served >= self.count and self.asks("show info"))
+        return self
+
+    @property
+    def served(self):
+        """How many workers have begun to serve so far."""
+        return len(re.findall(r"worker \d+ serves", self.out))
+
+    @property
+    def workers(self):
+        """The numbers of their processes that run."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as children:
+            return [int(one) for one in children.read().split()]
+
+    def asks(self, command):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as skt:
+            try:
+                skt.connect(str(self.directory / "admin.sock"))
+            except OSError:
+                return ""
+            skt.sendall(f"{command}\n".encode())
+            said = b""
+            while data := skt.recv(65536):
+                said += data
+        return said.decode()
+
+    def row(self, name, server):
+        """@return: one line of C{show stat}, by its columns."""
+        table = csv.DictReader(self.asks("show stat").lstrip("# ").splitlines())
+        [found] = [one for one in table if (one["pxname"], one["svname"]) == (name, server)]
+        return found
+
+    def isContent(self):
+        """Workers are killed here, which is no fault."""
+
+
+@pytest.fixture
+def server(tmp_path):
+    with Nginx(tmp_path / "server") as nginx:
+        yield nginx
+
+
+@pytest.mark.parametrize("reactor", ["lbtwist", "epoll"])
+def test_theyServeAndCountTogether(tmp_path, server, reactor):
+    with Several(tmp_path, server, reactor=reactor) as balancer:
+        before = int(balancer.row("app", "a")["stot"])
+        report = wrk(balancer.port, 2)
+        assert (report.errors, report.failed) == ("", 0)
+        # What clients still had under way at the end is counted, too.
+        lines = until(lambda: settled(balancer))
+        counted = balancer.row("app", "a")
+        assert int(counted["stot"]) == int(balancer.row("app", "BACKEND")["stot"]) == lines
+        assert int(counted["stot"]) - before >= report.requests
+        assert int(counted["hrsp_2xx"]) <= lines
+
+
+def settled(balancer):
+    """@return: how many lines the log has, when as many exchanges are counted."""
+    count = len(balancer.lines)
+    time.sleep(0.5)
+    same = count == len(balancer.lines) == int(balancer.row("www", "FRONTEND")["req_tot"])
+    return count if same else 0
+
+
+def connectionsOf(pid, port):
+    """@return: how many connections of clients a process has."""
+    names = {f"socket:[{inode}]" for inode in accepted(port)}
+    found = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found += os.readlink(f"/proc/{pid}/fd/{fd}") in names
+        except OSError:
+            continue
+    return found
+
+
+def accepted(port):
+    """@return: the inodes of connections to a port that stand."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return [row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "01"]
+
+
+def test_oneIsKilled(tmp_path, server):
+    with Several(tmp_path, server) as balancer:
+        clients = [socket.create_connection(("127.0.0.1", balancer.port)) for _ in range(12)]
+        until(lambda: balancer.row("www", "FRONTEND")["scur"] == "12")
+        held = {one: connectionsOf(one, balancer.port) for one in balancer.workers}
+        assert sum(held.values()) == 12
+        assert max(held.values()) - min(held.values()) <= 4, "they are spread"
+        killed = balancer.workers[0]
+        lost = held[killed]
+        os.kill(killed, signal.SIGKILL)
+        balancer.until(lambda: balancer.served == 3)
+        ended = 0
+        for client in clients:
+            client.settimeout(10)
+            client.sendall(b"GET /name HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            try:
+                ended += b"200 OK" not in client.recv(4096)
+            except ConnectionError:
+                ended += 1
+        assert ended == lost
+        for _ in range(10):
+            assert run("curl", "-sf", f"http://127.0.0.1:{balancer.port}/name").returncode == 0
+        until(lambda: balancer.row("www", "FRONTEND")["scur"] == "0")
+        assert "another one takes its place" in balancer.events
+
+
+def test_whatTheParentKnowsAllOfThemKnow(tmp_path, server):
+    check = "check = tcp interval=100ms fall=1 rise=1"
+    with Several(tmp_path, server, pool=check) as balancer:
+        balancer.asks("set server app/a state maint")
+        until(lambda: balancer.row("app", "a")["status"].startswith("MAINT"))
+        url = f"http://127.0.0.1:{balancer.port}/name"
+        until(lambda: all(run("curl", "-sf", url).returncode for _ in range(6)))
+        balancer.asks("set server app/a state ready")
+        until(lambda: all(run("curl", "-sf", url).returncode == 0 for _ in range(6)))
+        server.kill()
+        until(lambda: balancer.row("app", "a")["status"] == "DOWN")
+        for _ in range(8):
+            done = run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}",
+                       f"http://127.0.0.1:{balancer.port}/down")  # fmt: skip
+            assert done.stdout == "503"
+
+        def lines():
+            return [line for line in balancer.lines if "/down" in line]
+
+        until(lambda: len(lines()) == 8)
+        assert all("<NOSRV>" in line for line in lines()), "nobody tried it"
+
+
+def test_aReloadReachesAllAndTheyEndTogether(tmp_path, server):
+    with Several(tmp_path, server) as balancer, Nginx(tmp_path / "new", "new") as new:
+        kept = socket.create_connection(("127.0.0.1", balancer.port))
+        text = balancer.text.replace(
+            f"127.0.0.1:{server.port}", f"127.0.0.1:{new.port}"
+        ) + f"\n[frontend more]\nbind = 127.0.0.1:{balancer.other}\npool = app\n"
+        (balancer.directory / "lb.ini").write_text(
+            "\n".join(line.strip() for line in text.splitlines())
+        )
+        balancer.process.send_signal(signal.SIGHUP)
+        balancer.until(lambda: "reload 1 of" in balancer.out)
+        for port in (balancer.port, balancer.other):
+            url = f"http://127.0.0.1:{port}/name"
+            until(lambda url=url: {run("curl", "-sf", url).stdout for _ in range(6)} == {"new"})
+        kept.sendall(b"GET /name HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b"new" in kept.recv(4096)
+        kept.close()
+        workers = balancer.workers
+        assert balancer.terminate() == 0
+        assert not any(os.path.exists(f"/proc/{one}") for one in workers)
+        assert not (balancer.directory / "admin.sock").exists()
+
+
+def test_limitsAreNeverExceededAndNobodyIsLeftAlone(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = SimpleNamespace(port=listening.getsockname()[1])
+        with Several(tmp_path, server, more="maxconn=4") as balancer:
+            clients = []
+            for _ in range(12):
+                client = socket.create_connection(("127.0.0.1", balancer.port))
+                client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                clients.append(client)
+            until(lambda: int(balancer.row("app", "BACKEND")["qcur"]) >= 8)
+            assert int(balancer.row("app", "a")["scur"]) <= 4
+            for client in clients:
+                client.close()
+            # They end though their parent cannot tell them any more.
+            workers = balancer.workers
+            os.kill(balancer.pid, signal.SIGKILL)
+            until(lambda: not any(alive(one) for one in workers))
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_theyKnowClientsTogether(tmp_path, server):
+    with Nginx(tmp_path / "other", "other") as other:
+        more = f"\n            server b = 127.0.0.1:{other.port}"
+        pool = "persist = cookie SRV insert, source"
+        with Several(tmp_path, server, more=more, pool=pool) as balancer:
+            url = f"http://127.0.0.1:{balancer.port}/name"
+            assert len({run("curl", "-sf", url).stdout for _ in range(12)}) == 1
+            # And by the cookie alone, whoever has made it.
+            jar = tmp_path / "jar"
+            run("curl", "-sf", "-c", jar, url)
+            text = balancer.text.replace(", source", "")
+            reloaded(balancer, text)
+            assert len({run("curl", "-sf", "-b", jar, url).stdout for _ in range(12)}) == 1
+            rule = "request = limit rate=6/1h by={src}"
+            reloaded(balancer, text.replace("pool = app\n", f"pool = app\n            {rule}\n", 1))
+            statuses = [
+                run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url).stdout
+                for _ in range(12)
+            ]
+            assert statuses == ["200"] * 6 + ["429"] * 6
+
+
+def reloaded(balancer, text):
+    """Have the balancer and all of its workers go by another configuration."""
+    path = balancer.directory / "lb.ini"
+    path.write_text("\n".join(line.strip() for line in text.splitlines()) + "\n")
+    count = balancer.out.count("reload ")
+    balancer.process.send_signal(signal.SIGHUP)
+    balancer.until(lambda: balancer.out.count("reload ") > count)
+    # They are told at once, and do at once what they are told.
+    time.sleep(0.5)
