@@ -15,23 +15,32 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench.cases import CASES
+from bench.cases import CASES, Case
 from bench.certificate import Certificate
+from bench.choices import runChoices
 from bench.idle import runIdle
-from bench.load import Bench, runLoad, say
+from bench.load import Bench, Outcome, runLoad, say
 from bench.origin import Origin
 from bench.programs import LBTWIST, PROGRAMS, Program, find
 from bench.report import asJSON, table
+from bench.sockets import runSockets
 from bench.store import runStore
 from bench.system import NotStarted, place, raiseFileLimit
 
-RUNS = {"idle-memory": runIdle, "store": runStore}
-"""What runs the cases in which nobody is asked again and again."""
+RUNS = {
+    "idle-memory": runIdle, "store": runStore, "choices": runChoices, "websockets": runSockets
+}  # fmt: skip
+"""What runs the cases in which nobody is asked again and again, by their names or modes."""
+
+
+def runOf(case: Case) -> Callable[[Bench, Case, Sequence[Program]], dict[str, Outcome]]:
+    """@return: what runs a case."""
+    return RUNS.get(case.name) or RUNS.get(case.mode, runLoad)
 
 
 def names(known: Sequence[str], text: str) -> list[str]:
@@ -139,8 +148,7 @@ def measure(options: argparse.Namespace) -> int:
         bench = Bench(origin, certificate, placement, wrk, options.rounds, options.seconds)
         for name in options.case:
             case = CASES[name]
-            run = RUNS.get(case.mode if case.mode == "store" else name, runLoad)
-            outcomes = run(bench, case, programs)
+            outcomes = runOf(case)(bench, case, programs)
             failed = failed or any(outcome.failure for outcome in outcomes.values())
             results[name] = asJSON(case, outcomes)
             print("\n" + table(case, outcomes), flush=True)

@@ -1,10 +1,12 @@
 """
 The cases: what is asked of every program, and how good lbtwist wants to be.
 
-Values only; L{bench.load} and L{bench.idle} do what they say.
+Values only; L{bench.load}, L{bench.idle} and the others do what they say.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection, Mapping
 
 import attr
 
@@ -35,11 +37,18 @@ FIGURES = {
     "p99": Figure("p99 ms", 2),
     "busy": Figure("busy %", 0, 0.01),
     "opened": Figure("opened", 0),
-    "pss": Figure("PSS B/connection", 0),
-    "rss": Figure("RSS B/connection", 0),
+    "pss": Figure("PSS B/{unit}", 0),
+    "rss": Figure("RSS B/{unit}", 0),
     "base": Figure("RSS MB at first", 1, 1e6),
     "key": Figure("PSS B/key", 0),
     "pause": Figure("longest ms", 1),
+    "open": Figure("{unit}s", 0),
+    "stall": Figure("stalled ms", 1),
+    "usual": Figure("p99 ms before", 2),
+    "reload": Figure("reload ms", 0),
+    "few": Figure("us, 10 servers", 2),
+    "many": Figure("us, 1,000 servers", 2),
+    "more": Figure("more us", 2),
 }
 
 
@@ -76,11 +85,22 @@ class Case:
     @ivar length: of the answer's body, in bytes.
     @ivar mode: C{http}, C{tcp}, C{https} for HTTP behind TLS that the program ends, what
         rules are asked for: C{rules} and C{networks}; C{thousand} servers; persistence
-        by C{cookie} and by C{source}; C{store} for what no program but a store does.
+        by C{cookie} and by C{source}; C{operated} as in production; C{workers};
+        C{websockets} that are idle; C{store} and C{choices} for what no program but a
+        store or a pool does.
     @ivar closes: every request has a client connection of its own.
     @ivar handshakes: and each of them begins with a full handshake, which wrk does not do.
-    @ivar connections: of clients at once.
+    @ivar connections: of clients at once; 0 where there are none.
+    @ivar warmUp: seconds of load before the first round.
     @ivar headers: further lines of every request.
+    @ivar script: a file of Lua among the templates that makes the requests for wrk.
+    @ivar values: what the templates of this mode want to know besides.
+    @ivar only: the programs that can do it, if not all that have the mode; empty if they can.
+    @ivar alone: the program answers by itself, no server is asked.
+    @ivar everywhere: the program and its load are not kept apart, each has all CPUs.
+    @ivar cpus: how many are needed.
+    @ivar silent: programs that write no access log, which is said in the title.
+    @ivar subjects: whom the goals without a peer are about.
     @ivar columns: names in L{FIGURES}, in the order of the table.
     """
 
@@ -96,10 +116,27 @@ class Case:
     unit: str = "request"
     units: int = 1
     connections: int = 32
+    warmUp: int = 1
     headers: tuple[str, ...] = ()
+    script: str = ""
+    values: Mapping[str, str] = attr.field(factory=dict)
+    only: frozenset[str] = frozenset()
+    alone: bool = False
+    everywhere: bool = False
+    cpus: int = 1
+    silent: frozenset[str] = frozenset()
+    subjects: tuple[str, ...] = ("lbtwist",)
     columns: tuple[str, ...] = (
         "cpu", "user", "system", "rate", "bytes", "p99", "busy", "opened",
     )  # fmt: skip
+
+    def allows(self, program: str, modes: Collection[str]) -> bool:
+        """
+        @param program: its name.
+        @param modes: what it can do.
+        @return: whether it takes part.
+        """
+        return self.mode in modes and (not self.only or program in self.only)
 
 
 #: Idle connections that are open at the two times memory is read.
@@ -107,6 +144,34 @@ FEW, MANY = 1000, 3000
 
 #: What a store of persistence is filled with.
 KEYS = 1_000_000
+
+#: Idle WebSockets, where so many descriptors are allowed.
+SOCKETS = 10_000
+
+#: What the regular expressions of the case C{workers} look through, in vain.
+QUERY = "q=insertion+of+a+selected+unit+into+a+system+that+is+altered&" * 6
+
+#: Balancers that go by nothing but their servers, or by a key that each request has anew.
+BALANCERS = {
+    "roundrobin": "roundrobin",
+    "leastconn": "leastconn",
+    "random": "random",
+    "first": "first",
+    "peak-ewma": "peak-ewma",
+    "hash": "hash X-User",
+    "uri": "uri whole",
+}
+KEYED = {"hash", "uri"}
+
+#: What is chosen by in the case C{choices}.
+CHOICES = (
+    *(each for name, each in BALANCERS.items() if name not in KEYED),
+    "random draws=3", "source", "source map", "uri", "uri load=125", "hash X-User", "rdp-cookie",
+)  # fmt: skip
+
+#: Microseconds: a tenth of a request that costs 20, though C{http-small} costs 37 where the
+#: figures of the page were taken: it is meant to hold on machines that are faster than that.
+CHOICE = 2.0
 
 CASES = {
     case.name: case
@@ -197,10 +262,42 @@ CASES = {
         Case(
             "http-thousand",
             "kept connections, 96-byte answers, the least connections of 1,000 servers; plain"
-            " has 10",
+            " has 10, so 1,000 connections that are cold are compared with 32 that are hot",
             "thousand",
             "cpu",
             (Goal(1.1, "plain"),),
+            values={"balance": "leastconn"},
+        ),
+        *(
+            Case(
+                f"thousand-{name}",
+                f"kept connections, 96-byte answers, balance = {balance}"
+                f"{', another key in each request' if name in KEYED else ''}, 1,000 servers and"
+                " as many clients; plain has 10 servers",
+                "thousand",
+                "cpu",
+                (Goal(1.1, "plain"),),
+                connections=1000,
+                # Where lots or keys choose, it takes a while until each server has had as
+                # many at once as it will have.
+                warmUp=3,
+                script="keys.lua" if name in KEYED else "",
+                values={"balance": balance},
+                only=frozenset({"lbtwist", "plain"}),
+            )
+            for name, balance in BALANCERS.items()
+        ),
+        Case(
+            "choices",
+            "a choice, counted and given back, 32 under way, in one process: with 10 servers"
+            " and with 1,000",
+            "choices",
+            "more",
+            (Goal(CHOICE),),
+            unit="choice",
+            connections=0,
+            subjects=CHOICES,
+            columns=("few", "many", "more"),
         ),
         Case(
             "http-cookie",
@@ -220,12 +317,34 @@ CASES = {
             (Goal(1.1, "plain"),),
         ),
         Case(
+            "http-operated",
+            "kept connections, 96-byte answers, two workers, an admin socket and a log of JSON;"
+            " plain is one process without them, and logs nothing",
+            "operated",
+            "cpu",
+            (Goal(1.15, "plain"),),
+            silent=frozenset({"plain"}),
+        ),
+        Case(
+            "workers",
+            "requests that are answered after 32 conditions with regular expressions, two"
+            " workers on all CPUs, which wrk shares; plain is one worker",
+            "workers",
+            "rate",
+            (Goal(1.7, "plain", least=True),),
+            path=f"/small?{QUERY}",
+            alone=True,
+            everywhere=True,
+            cpus=2,
+        ),
+        Case(
             "store-memory",
             f"memory of {KEYS:,} keys in the memory store of persistence",
             "store",
             "key",
             (Goal(250 * 1024 * 1024 / KEYS),),
             unit="key",
+            connections=0,
             columns=("key", "pause"),
         ),
         Case(
@@ -235,6 +354,7 @@ CASES = {
             "pause",
             (Goal(20.0),),
             unit="key",
+            connections=0,
             columns=("pause", "key"),
         ),
         Case(
@@ -246,6 +366,40 @@ CASES = {
             unit="connection",
             connections=MANY,
             columns=("pss", "rss", "base"),
+        ),
+        *(
+            Case(
+                name,
+                title,
+                "websockets",
+                figure,
+                goals,
+                unit="WebSocket",
+                connections=0,
+                columns=("open", "pss", "rss", "base", "usual", "stall", "reload"),
+            )
+            for name, title, figure, goals in (
+                (
+                    "idle-websockets",
+                    f"memory of each idle WebSocket, from {FEW:,} to {SOCKETS:,}",
+                    "pss",
+                    (Goal(10 * 1024),),
+                ),
+                (
+                    "reload-stall",
+                    f"the longest that nobody is answered while a file with 1,000 servers is"
+                    f" read again, {SOCKETS:,} idle WebSockets",
+                    "stall",
+                    (Goal(200.0),),
+                ),
+                (
+                    "reload-time",
+                    f"from SIGHUP until a file with 1,000 servers counts, {SOCKETS:,} idle"
+                    " WebSockets",
+                    "reload",
+                    (),
+                ),
+            )
         ),
     )
 }

@@ -9,7 +9,7 @@ import select
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,6 +28,30 @@ LIMIT = 30.0
 REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
 
 
+def hear(client: socket.socket, end: bytes) -> bytes:
+    """
+    @return: what is heard until that is in it.
+    @raise OSError: if the other side left off before.
+    """
+    heard = b""
+    while end not in heard:
+        data = client.recv(4096)
+        if not data:
+            raise OSError(f"closed after {heard[:200]!r}")
+        heard += data
+    return heard
+
+
+def ask(client: socket.socket) -> None:
+    """
+    Make one request.
+
+    @raise OSError: if it did not get its answer.
+    """
+    client.sendall(REQUEST)
+    hear(client, SMALL)
+
+
 class Crowd:
     """
     Idle clients of one port.
@@ -35,10 +59,18 @@ class Crowd:
     @ivar clients: their sockets.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(
+        self, port: int, begin: Callable[[socket.socket], None], limit: float = LIMIT
+    ) -> None:
+        """
+        @param begin: what each client does at first; L{OSError} if it has come to nothing.
+        @param limit: seconds that all of them may take.
+        """
         self.clients: list[socket.socket] = []
         self._port = port
-        self._end = time.monotonic() + LIMIT
+        self._begin = begin
+        self._limit = limit
+        self._end = time.monotonic() + limit
 
     def __enter__(self) -> Crowd:
         return self
@@ -49,22 +81,19 @@ class Crowd:
 
     def growTo(self, count: int) -> None:
         """
-        Connect until there are so many; each makes its request.
+        Connect until there are so many.
 
-        @raise OSError: if one did not get its answer.
+        @raise OSError: if one came to nothing.
         """
         while len(self.clients) < count:
             if time.monotonic() > self._end:
-                raise OSError(f"only {len(self.clients)} connections in {LIMIT:.0f} s")
+                raise OSError(f"only {len(self.clients)} connections in {self._limit:.0f} s")
             client = socket.create_connection(("127.0.0.1", self._port), timeout=5)
             self.clients.append(client)
-            client.sendall(REQUEST)
-            answer = b""
-            while not answer.endswith(SMALL):
-                data = client.recv(4096)
-                if not data:
-                    raise OSError(f"connection {len(self.clients)} was closed: {answer[:200]!r}")
-                answer += data
+            try:
+                self._begin(client)
+            except OSError as error:
+                raise OSError(f"connection {len(self.clients)}: {error}") from error
 
     def left(self) -> int:
         """How many of them were closed by the other side, or were told something."""
@@ -78,7 +107,7 @@ def measure(case: Case, running: Running, outcome: Outcome) -> None:
     """One round with one program: its sample, and what is wrong with it."""
     outcome.problems += checkAnswers(case, running)
     base = memory(running.pid)
-    with Crowd(running.port) as crowd:
+    with Crowd(running.port, ask) as crowd:
         crowd.growTo(FEW)
         time.sleep(SETTLE)
         few = memory(running.pid)
@@ -93,19 +122,34 @@ def measure(case: Case, running: Running, outcome: Outcome) -> None:
         "base": float(base.rss),
     }
     outcome.samples.append(Sample(figures, problems))
-    say(f"    {running.program.name:<8} {figures['pss']:.0f} bytes per connection")
+    say(f"    {running.program.name:<13} {figures['pss']:.0f} bytes per connection")
     asked = running.asked + MANY
     outcome.problems += checkLog(case, running.end(), asked, ())
 
 
 def runIdle(bench: Bench, case: Case, programs: Sequence[Program]) -> dict[str, Outcome]:
+    """@return: by the names of the programs that can do this case."""
+    return inRounds(
+        bench, case, programs, lambda running, outcome: measure(case, running, outcome), {}
+    )
+
+
+def inRounds(
+    bench: Bench,
+    case: Case,
+    programs: Sequence[Program],
+    measure: Callable[[Running, Outcome], None],
+    values: Mapping[str, object],
+) -> dict[str, Outcome]:
     """
     Every round begins with new processes: memory that was freed is not counted
     against the next connections.
 
+    @param measure: one round with one program.
+    @param values: what templates of the case's mode want besides.
     @return: by the names of the programs that can do this case.
     """
-    able = [program for program in programs if case.mode in program.modes]
+    able = [program for program in programs if case.allows(program.name, program.modes)]
     outcomes = {program.name: Outcome() for program in able}
     for number in range(1, bench.rounds + 1):
         say(f"  {case.name}, round {number} of {bench.rounds}")
@@ -125,9 +169,10 @@ def runIdle(bench: Bench, case: Case, programs: Sequence[Program]) -> dict[str, 
                             bench.certificate,
                             place,
                             bench.placement,
+                            {**case.values, **values},
                         )
                     )
-                    measure(case, running, outcome)
+                    measure(running, outcome)
                 except NotStarted as error:
                     outcome.failure = str(error)
                 except OSError as error:

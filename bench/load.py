@@ -20,11 +20,9 @@ from bench import handshakes
 from bench.cases import FIGURES, Case
 from bench.certificate import Certificate
 from bench.origin import SMALL, Origin
-from bench.programs import Program, Running
+from bench.programs import TEMPLATES, Program, Running
 from bench.system import NotStarted, Placement, cpuTime
 from bench.wrk import WrkReport, drive
-
-WARM_UP = 1
 
 
 @attr.frozen
@@ -49,11 +47,13 @@ class Outcome:
 
     @ivar problems: what makes all of it invalid: less work was done than counted.
     @ivar failure: why it did not start; C{""} if it did.
+    @ivar note: what whoever reads it has to know, as why it was not measured.
     """
 
     samples: list[Sample] = attr.field(factory=list)
     problems: list[str] = attr.field(factory=list)
     failure: str = ""
+    note: str = ""
 
     @property
     def complaints(self) -> list[str]:
@@ -75,6 +75,7 @@ class Bench:
     @ivar wrk: the executable.
     @ivar rounds: how often each program is measured in each case.
     @ivar seconds: the length of one measurement under load.
+    @ivar known: what cases have found that other cases tell of as well, by their mode.
     """
 
     origin: Origin
@@ -83,6 +84,7 @@ class Bench:
     wrk: str
     rounds: int
     seconds: int
+    known: dict[str, dict[str, Outcome]] = attr.field(factory=dict)
 
 
 def say(text: str) -> None:
@@ -99,9 +101,9 @@ def checkAnswers(case: Case, running: Running) -> list[str]:
         status, body = running.fetch(case.path)
         if status != 200 or len(body) != case.length:
             problems.append(f"{case.path} was answered with {status} and {len(body)} bytes")
-        elif case.path == "/small" and body != SMALL:
+        elif case.length == len(SMALL) and body != SMALL:
             problems.append(f"{case.path} came back with other bytes")
-    if case.mode != "tcp":
+    if case.mode != "tcp" and not case.alone:
         _, seen = running.fetch("/seen")
         try:
             # Envoy tells of a client on the loopback by an address of this machine.
@@ -148,7 +150,8 @@ def sample(
     user, system = spent
     opened, reached = served
     problems = list(report.problems)
-    if not report.requests <= reached <= report.requests + 2 * case.connections:
+    least = 0 if case.alone else report.requests
+    if not least <= reached <= least + 2 * case.connections:
         problems.append(f"{report.requests} answers to {reached} requests at the server")
     if opened > 4 * case.connections + report.requests // 20:
         problems.append(f"{opened} server connections for {report.requests} requests")
@@ -183,7 +186,7 @@ class Drive:
     def warmUp(self) -> None:
         """Check what it answers, and let it fill its caches and pools."""
         self._outcome.problems += checkAnswers(self._case, self._running)
-        self._load(WARM_UP)
+        self._load(self._case.warmUp)
 
     def measure(self) -> None:
         """One round."""
@@ -199,13 +202,14 @@ class Drive:
         figure = FIGURES[self._case.figure]
         value = taken.figures[self._case.figure] / figure.scale
         heading = figure.heading.format(unit=self._case.unit)
-        say(f"    {self.name:<8} {value:.{figure.digits}f} {heading}")
+        say(f"    {self.name:<13} {value:.{figure.digits}f} {heading}")
 
     def end(self) -> None:
         """End the program, and compare its log with what it was asked."""
         asked = self._running.asked
         lines = self._running.end()
-        self._outcome.problems += checkLog(self._case, lines, asked, self._reports)
+        if self.name not in self._case.silent:
+            self._outcome.problems += checkLog(self._case, lines, asked, self._reports)
 
     def _load(self, seconds: int) -> WrkReport:
         bench, case = self._bench, self._case
@@ -224,7 +228,8 @@ class Drive:
                 connections=case.connections,
                 seconds=seconds,
                 headers=[*case.headers, *(["Connection: close"] if case.closes else [])],
-                cpus=bench.placement.load,
+                script=TEMPLATES / case.script if case.script else None,
+                cpus=(bench.placement.everywhere if case.everywhere else bench.placement).load,
                 environment=bench.certificate.clients,
             )
         self._reports.append(report)
@@ -236,13 +241,17 @@ def runLoad(bench: Bench, case: Case, programs: Sequence[Program]) -> dict[str, 
     @return: by the names of the programs that can do this case.
     @raise NotStarted: if wrk did not; a program that did not is in its outcome.
     """
+    able = [program for program in programs if case.allows(program.name, program.modes)]
     outcomes: dict[str, Outcome] = {}
+    available = len(bench.placement.everywhere.program)
+    if available < case.cpus:
+        note = f"not measured: {case.cpus} CPUs are needed, there are {available}"
+        return {program.name: Outcome(note=note) for program in able}
+    placement = bench.placement.everywhere if case.everywhere else bench.placement
     drives: list[Drive] = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        for program in programs:
-            if case.mode not in program.modes:
-                continue
+        for program in able:
             outcome = outcomes[program.name] = Outcome()
             place = directory / program.name
             try:
@@ -253,7 +262,8 @@ def runLoad(bench: Bench, case: Case, programs: Sequence[Program]) -> dict[str, 
                         bench.origin,
                         bench.certificate,
                         place,
-                        bench.placement,
+                        placement,
+                        case.values,
                     )
                 )
             except NotStarted as error:

@@ -19,7 +19,7 @@ from typing import Self
 import attr
 
 from bench.certificate import Certificate
-from bench.origin import Origin, fetch
+from bench.origin import SMALL, Origin, fetch
 from bench.system import Child, Placement, freePorts
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,6 +36,8 @@ class Program:
     @ivar extension: of its templates, C{NAME.MODE.EXTENSION}.
     @ivar modes: what it can do; see L{bench.cases.Case}.
     @ivar version: the arguments that make it print its version.
+    @ivar server: the line of its configuration for a server, with C{{name}} and
+        C{{address}}.
     @ivar logsToStdout: its access log is its standard output.
     @ivar plugin: a module that must be there as well.
     """
@@ -47,6 +49,7 @@ class Program:
     version: tuple[str, ...]
     modes: frozenset[str] = frozenset({"http", "https", "tcp"})
     environment: Mapping[str, str] = attr.field(factory=dict)
+    server: str = ""
     logsToStdout: bool = False
     plugin: str = ""
 
@@ -58,12 +61,18 @@ class Program:
 
     def render(self, mode: str, values: Mapping[str, object]) -> str:
         """
-        @param values: C{port}, C{log}, C{certificate}, C{serverA} and C{serverB}, and the
-            lines C{ten} and C{thousand} of L{serverLines}.
+        @param values: C{port}, C{log}, C{certificate}, C{serverA} and C{serverB}, and what
+            this mode wants besides. The lines C{ten} and C{thousand} are made of these.
         @return: its configuration.
         """
+        ports = int(str(values["serverA"])), int(str(values["serverB"]))
+        lines = {
+            "small": SMALL.decode("ascii"),
+            "ten": serverLines(self.server, 10, *ports),
+            "thousand": serverLines(self.server, 1000, *ports),
+        }
         path = TEMPLATES / f"{self.name}.{mode}.{self.extension}"
-        return Template(path.read_text()).substitute(values)
+        return Template(path.read_text()).substitute({**lines, **values})
 
     def describe(self) -> str:
         """The first line of what it says about its version; C{""} if it does not."""
@@ -94,30 +103,44 @@ LBTWIST = Program(
     # The tree the bench is in, whatever else is installed.
     environment={"PYTHONPATH": str(ROOT)},
     modes=frozenset(
-        {"http", "https", "tcp", "rules", "networks", "thousand", "cookie", "source"}
+        {
+            "http", "https", "tcp", "rules", "networks", "thousand", "cookie", "source",
+            "operated", "workers", "websockets",
+        }
     ),
+    server="server {name} = {address}",
     plugin="twisted.plugins.lbtwist_plugin",
+)  # fmt: skip
+
+HAPROXY = Program(
+    "haproxy",
+    "haproxy",
+    ("-db", "-f", "{config}"),
+    "cfg",
+    ("-v",),
+    frozenset({"http", "https", "tcp", "rules", "cookie", "source", "thousand"}),
+    server="server {name} {address}",
+    logsToStdout=True,
 )
+
+PLAIN = {"lbtwist": "plain", "haproxy": "haproxy-plain"}
+"""
+By whom they are: the same programs with less to do, as fewer rules or servers, or without
+persistence. What that costs is told by comparing the two.
+"""
 
 PROGRAMS = {
     program.name: program
     for program in (
         LBTWIST,
-        # The same with fewer rules or servers, or without persistence: what these cost is
-        # told by comparing the two.
         attr.evolve(
-            LBTWIST, name="plain",
-            modes=frozenset({"rules", "networks", "thousand", "cookie", "source"}),
+            LBTWIST, name=PLAIN["lbtwist"],
+            modes=frozenset({
+                "rules", "networks", "thousand", "cookie", "source", "operated", "workers",
+            }),
         ),
-        Program(
-            "haproxy",
-            "haproxy",
-            ("-db", "-f", "{config}"),
-            "cfg",
-            ("-v",),
-            frozenset({"http", "https", "tcp", "rules", "cookie", "source"}),
-            logsToStdout=True,
-        ),
+        HAPROXY,
+        attr.evolve(HAPROXY, name=PLAIN["haproxy"], modes=frozenset({"thousand"})),
         Program(
             "envoy",
             "envoy",
@@ -159,13 +182,15 @@ def writeLists(directory: Path) -> None:
         (directory / f"hosts.{name}").write_text("\n".join(hosts))
 
 
-def serverLines(count: int, *ports: int) -> str:
+def serverLines(line: str, count: int, *ports: int) -> str:
     """
-    @return: so many servers for the mode C{thousand}. They differ in their names only, so
-        that nothing but their number counts.
+    @param line: as L{Program.server}.
+    @return: so many servers. They differ in their names only, so that nothing but their
+        number counts.
     """
     return "\n".join(
-        f"server s{number} = 127.0.0.1:{ports[number % len(ports)]}" for number in range(count)
+        line.format(name=f"s{number}", address=f"127.0.0.1:{ports[number % len(ports)]}")
+        for number in range(count)
     )
 
 
@@ -186,7 +211,9 @@ class Running:
         certificate: Certificate,
         directory: Path,
         placement: Placement,
+        values: Mapping[str, object],
     ) -> None:
+        """@param values: what templates of this mode want besides."""
         self.program = program
         self.port = freePorts(1)[0]
         secure = mode == "https"
@@ -195,17 +222,16 @@ class Running:
         self.asked = 0
         directory.mkdir()
         self._log = directory / "access.log"
-        config = directory / f"config.{program.extension}"
-        values = {
+        self._mode = mode
+        self._config = config = directory / f"config.{program.extension}"
+        self._values: dict[str, object] = {
             "port": self.port,
             "log": self._log,
             "certificate": certificate.path,
             "serverA": origin.serverA,
             "serverB": origin.serverB,
-            "ten": serverLines(10, origin.serverA, origin.serverB),
-            "thousand": serverLines(1000, origin.serverA, origin.serverB),
         }
-        config.write_text(program.render(mode, values))
+        self.write(values)
         if mode == "networks":
             writeLists(directory)
         executable = program.find()
@@ -243,6 +269,16 @@ class Running:
         answer = fetch(self.url + path, self._trusting)
         self.asked += 1
         return answer
+
+    def write(self, values: Mapping[str, object]) -> None:
+        """
+        Write its configuration.
+
+        @param values: what templates of its mode want besides.
+        """
+        new = self._config.with_suffix(".new")
+        new.write_text(self.program.render(self._mode, {**self._values, **values}))
+        new.replace(self._config)
 
     def end(self) -> int:
         """

@@ -13,8 +13,12 @@ import attr
 
 from bench.cases import FIGURES, Case, Goal
 from bench.load import Outcome, Sample
+from bench.programs import PLAIN
 
 US = "lbtwist"
+
+#: Programs with less to do by their names, and which other one than lbtwist they are.
+THEIR_PLAIN = {plain: of for of, plain in PLAIN.items() if of != US}
 
 
 def medians(outcome: Outcome) -> dict[str, float]:
@@ -38,18 +42,21 @@ def ratios(figure: str, ours: Sequence[Sample], theirs: Sequence[Sample]) -> lis
 @attr.frozen
 class Verdict:
     """
-    lbtwist against a peer, or against a figure.
+    Who it is about, as a rule lbtwist, against a peer or against a figure.
 
+    @ivar figure: what is compared, a name in L{FIGURES}.
     @ivar peer: the peer's name, or C{""}.
     @ivar rounds: a ratio, or a figure, per valid round.
     @ivar value: their median; C{None} if there is none.
     @ivar goal: C{None} if nothing is wanted.
     """
 
+    figure: str
     peer: str
     rounds: tuple[float, ...]
     value: float | None
     goal: Goal | None
+    subject: str = US
 
     @property
     def holds(self) -> bool | None:
@@ -59,12 +66,12 @@ class Verdict:
         return self.goal.holds(self.value)
 
     def __str__(self) -> str:
-        subject = f"{US} / {self.peer}" if self.peer else US
+        subject = f"{self.subject} / {self.peer}" if self.peer else self.subject
         if self.value is None:
             return f"{subject}: not measured" + (f", goal {self.goal}" if self.goal else "")
-        digits = 2 if self.peer else 0
-        each = " ".join(f"{value:.{digits}f}" for value in self.rounds)
-        text = f"{subject} = {self.value:.{digits}f} (rounds {each})"
+        digits = 2 if self.peer else FIGURES[self.figure].digits
+        each = " ".join(f"{value:z.{digits}f}" for value in self.rounds)
+        text = f"{subject} = {self.value:z.{digits}f} (rounds {each})"
         if self.goal is None:
             return text
         return f"{text}, goal {self.goal}: {'holds' if self.holds else 'DOES NOT HOLD'}"
@@ -72,29 +79,37 @@ class Verdict:
 
 def verdicts(case: Case, outcomes: Mapping[str, Outcome]) -> list[Verdict]:
     """
-    @return: one for each goal, and one for each peer that was measured without a
-        goal; none if lbtwist is not among the outcomes.
+    @return: one for each goal, and for each of those it is about where it is a figure; one
+        for each peer that was measured without a goal, and what another program than
+        lbtwist pays for more to do. What is not among the outcomes has none.
     """
-    if US not in outcomes:
-        return []
-    ours = outcomes[US]
     found = []
     for goal in case.goals:
-        if not goal.peer:
-            valid = [each.figures[case.figure] for each in ours.samples if not each.problems]
-            found.append(verdict("", [] if ours.problems else valid, goal))
+        for name in case.subjects:
+            if not goal.peer and name in outcomes:
+                ours = outcomes[name]
+                valid = [each.figures[case.figure] for each in ours.samples if not each.problems]
+                rounds = [] if ours.problems else valid
+                found.append(verdict(case.figure, name, "", rounds, goal))
     goals = {goal.peer: goal for goal in case.goals if goal.peer}
-    for peer in dict.fromkeys([*goals, *(name for name in outcomes if name != US)]):
-        theirs = outcomes.get(peer, Outcome())
+    peers = [*goals, *outcomes] if US in outcomes else []
+    pairs = [(US, peer) for peer in peers if peer not in (US, *THEIR_PLAIN)]
+    pairs += [(of, peer) for peer, of in THEIR_PLAIN.items() if {of, peer} <= outcomes.keys()]
+    for name, peer in dict.fromkeys(pairs):
+        ours, theirs = outcomes[name], outcomes.get(peer, Outcome())
         sound = not ours.problems and not theirs.problems
         each = ratios(case.figure, ours.samples, theirs.samples) if sound else []
-        found.append(verdict(peer, each, goals.get(peer)))
+        wanted = goals.get(peer) if name == US else None
+        found.append(verdict(case.figure, name, peer, each, wanted))
     return found
 
 
-def verdict(peer: str, rounds: Sequence[float], goal: Goal | None) -> Verdict:
+def verdict(
+    figure: str, subject: str, peer: str, rounds: Sequence[float], goal: Goal | None
+) -> Verdict:
     """The median of what the rounds said."""
-    return Verdict(peer, tuple(rounds), median(rounds) if rounds else None, goal)
+    value = median(rounds) if rounds else None
+    return Verdict(figure, peer, tuple(rounds), value, goal, subject)
 
 
 def table(case: Case, outcomes: Mapping[str, Outcome]) -> str:
@@ -107,12 +122,13 @@ def table(case: Case, outcomes: Mapping[str, Outcome]) -> str:
     for program, outcome in outcomes.items():
         middle = medians(outcome)
         cells = [
-            f"{middle[name] / column.scale:.{column.digits}f}" if middle else "-"
+            f"{middle[name] / column.scale:z.{column.digits}f}" if middle else "-"
             for name, column in zip(case.columns, columns, strict=True)
         ]
         rows.append([program, *cells])
     first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = [f"{case.name}: {case.title}; {case.connections} connections"]
+    clients = f"; {case.connections} connections" if case.connections else ""
+    lines = [f"{case.name}: {case.title}{clients}"]
     for row in rows:
         numbers = "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths, strict=True))
         invalid = row[0] in outcomes and outcomes[row[0]].complaints
@@ -121,8 +137,7 @@ def table(case: Case, outcomes: Mapping[str, Outcome]) -> str:
     lines += [f"  {about}: {each}" for each in verdicts(case, outcomes)]
     for program, outcome in outcomes.items():
         lines += [f"  {program} is invalid: {problem}" for problem in outcome.complaints]
-        if outcome.failure:
-            lines.append(f"  {outcome.failure}")
+        lines += [f"  {text}" for text in (outcome.failure, outcome.note) if text]
     return "\n".join(lines)
 
 
@@ -141,11 +156,13 @@ def asJSON(case: Case, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
                 "medians": medians(outcome),
                 "problems": outcome.complaints,
                 "failure": outcome.failure,
+                "note": outcome.note,
             }
             for program, outcome in outcomes.items()
         },
         "verdicts": [
             {
+                "subject": each.subject,
                 "peer": each.peer,
                 "rounds": list(each.rounds),
                 "value": each.value,

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import attr
 
@@ -76,12 +77,14 @@ def drive(
     connections: int,
     seconds: int,
     headers: Sequence[str],
+    script: Path | None,
     cpus: frozenset[int],
     environment: Mapping[str, str],
 ) -> WrkReport:
     """
     Put load on C{url} from one thread; returns when it is over.
 
+    @param script: of Lua, that makes the requests.
     @param environment: variables besides those of this process.
     @raise NotStarted: if wrk did not run.
     @raise OSError: if it did not end in time with a report: nobody is there any more.
@@ -89,6 +92,8 @@ def drive(
     command = [executable, "--latency", "-t1", f"-c{connections}", f"-d{seconds}s"]
     for header in headers:
         command += ["-H", header]
+    if script is not None:
+        command += ["-s", str(script)]
     try:
         done = subprocess.run(
             [*command, url],

@@ -4,9 +4,11 @@ here is to see what its clients offer a server with TLS.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import ssl
 import subprocess
@@ -17,12 +19,12 @@ from types import SimpleNamespace
 import pytest
 
 from bench import __main__ as command
-from bench import handshakes, wrk
-from bench.cases import CASES, FIGURES, Goal
+from bench import choices, handshakes, wrk
+from bench.cases import BALANCERS, CASES, CHOICES, FIGURES, KEYED, Goal
 from bench.certificate import SUITE, VERSION, Certificate
-from bench.load import Outcome, Sample, checkAnswers, checkLog, sample
+from bench.load import Bench, Outcome, Sample, checkAnswers, checkLog, runLoad, sample
 from bench.origin import SMALL, fetch, parseStatus
-from bench.programs import LBTWIST, PROGRAMS, serverLines, writeLists
+from bench.programs import LBTWIST, PROGRAMS, TEMPLATES, serverLines, writeLists
 from bench.report import asJSON, medians, ratios, table, verdicts
 from bench.system import (
     Child,
@@ -30,6 +32,8 @@ from bench.system import (
     Memory,
     NotStarted,
     Placement,
+    children,
+    confined,
     cpuTime,
     freePorts,
     memory,
@@ -38,6 +42,7 @@ from bench.system import (
 )
 from bench.wrk import WrkReport, parse
 from lbtwist.config.load import load
+from lbtwist.interfaces import IBalancer
 from lbtwist.registry import installed
 
 GOOD = """\
@@ -68,8 +73,9 @@ VALUES = {
     "certificate": "/certificate/site.pem",
     "serverA": 20002,
     "serverB": 20003,
-    "ten": serverLines(10, 20002, 20003),
-    "thousand": serverLines(1000, 20002, 20003),
+    "balance": "leastconn",
+    "echo": 20004,
+    "generation": "0000",
 }
 
 
@@ -112,10 +118,13 @@ class TestConfigurations:
     def test_everyModeOfEveryProgram(self, program, mode):
         text = program.render(mode, VALUES)
         assert "$" not in text
-        half = (500 if program is LBTWIST else 5) if mode == "thousand" else 1
+        half = 1
+        if mode in ("thousand", "websockets"):
+            half = 5 if "plain" in program.name else 500
         for name, count in {"port": 1, "serverA": half, "serverB": half}.items():
             assert text.count(str(VALUES[name])) == count
-        assert program.logsToStdout or text.count(VALUES["log"]) == 1
+        silent = {name for case in CASES.values() if case.mode == mode for name in case.silent}
+        assert program.logsToStdout or text.count(VALUES["log"]) == (program.name not in silent)
         assert (VALUES["certificate"] in text) == (mode == "https")
 
     @pytest.mark.parametrize("mode", sorted(LBTWIST.modes))
@@ -128,24 +137,70 @@ class TestConfigurations:
         frontend, pool = config.frontends["bench"], config.pools["app"]
         spoken = "tcp" if mode == "tcp" else "http"
         assert frontend.mode == spoken
-        assert len(frontend.request) == {"rules": 20, "networks": 2}.get(mode, 0)
-        assert [(log.target, log.path, log.format) for log in frontend.log] == [
-            ("file", "/log/access.log", spoken)
+        rules = {"rules": 20, "networks": 2, "workers": 33, "websockets": 2}
+        assert len(frontend.request) == rules.get(mode, 0)
+        assert [(log.target, log.path, log.options.format) for log in frontend.log] == [
+            ("file", "/log/access.log", "json" if mode == "operated" else spoken)
         ]
         assert [bind.tls for bind in frontend.bind] == ["site" if mode == "https" else ""]
-        pairs = 500 if mode == "thousand" else 1
+        many = mode in ("thousand", "websockets")
+        pairs = 500 if many else 1
         both = ["127.0.0.1:20002", "127.0.0.1:20003"]
         assert [str(server) for server in pool.servers] == both * pairs
-        assert pool.balance.name == ("leastconn" if mode == "thousand" else "roundrobin")
+        assert pool.balance.name == ("leastconn" if many else "roundrobin")
         if spoken == "http":
             assert (frontend.forwarded, pool.http_reuse) == ("x", "always")
 
+    @pytest.mark.parametrize("mode", sorted(LBTWIST.modes & PROGRAMS["plain"].modes))
+    def test_plainDiffersInNothingElse(self, mode):
+        """What is not in common is what is measured: rules, servers, persistence, or a part."""
+        ours, plain = (
+            set(program.render(mode, VALUES).splitlines())
+            for program in (LBTWIST, PROGRAMS["plain"])
+        )
+        allowed = {
+            "rules": ("request =", "    "), "networks": ("    deny if ",),
+            "thousand": ("server s",), "cookie": ("persist =",), "source": ("persist =",),
+            "operated": ("workers =", "admin =", "log ="), "workers": ("workers =",),
+        }[mode]  # fmt: skip
+        assert ours - plain
+        assert all(line.startswith(allowed) for line in ours ^ plain)
+
+    def test_serversAsEachProgramWritesThem(self):
+        assert serverLines(LBTWIST.server, 3, 1, 2).splitlines() == [
+            "server s0 = 127.0.0.1:1", "server s1 = 127.0.0.1:2", "server s2 = 127.0.0.1:1"
+        ]  # fmt: skip
+        assert serverLines(PROGRAMS["haproxy"].server, 1, 1) == "server s0 127.0.0.1:1"
+
+    @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.values])
+    def test_everyBalancerThatIsAskedFor(self, name, tmp_path):
+        path = tmp_path / "bench.ini"
+        path.write_text(LBTWIST.render("thousand", {**VALUES, **CASES[name].values}))
+        config, warnings = load(path, installed())
+        assert warnings == []
+        asked = BALANCERS[name.removeprefix("thousand-").replace("http-thousand", "leastconn")]
+        assert config.pools["app"].balance.name == asked.split()[0]
+
+    def test_balancersOfAllCases(self):
+        """Each that is installed is in C{choices}; under load those that wrk can tell apart."""
+        every = set(installed().names(IBalancer))
+        assert {balance.split()[0] for balance in CHOICES} == every
+        # All clients have one address there, and none speaks RDP.
+        assert set(BALANCERS) == every - {"source", "rdp-cookie"}
+        assert set(BALANCERS) == {
+            name.removeprefix("thousand-") for name in CASES if name.startswith("thousand-")
+        }
+
     @pytest.mark.needs("haproxy")
-    @pytest.mark.parametrize("mode", sorted(PROGRAMS["haproxy"].modes))
-    def test_haproxyAcceptsItsOwn(self, mode, tmp_path):
+    @pytest.mark.parametrize(
+        ("name", "mode"),
+        [(name, mode) for name in ("haproxy", "haproxy-plain")
+         for mode in sorted(PROGRAMS[name].modes)],
+    )  # fmt: skip
+    def test_haproxyAcceptsItsOwn(self, name, mode, tmp_path):
         config = tmp_path / "haproxy.cfg"
         values = {**VALUES, "certificate": Certificate(tmp_path / "certificate").path}
-        config.write_text(PROGRAMS["haproxy"].render(mode, values))
+        config.write_text(PROGRAMS[name].render(mode, values))
         done = subprocess.run(
             [PROGRAMS["haproxy"].find(), "-c", "-f", config], capture_output=True, timeout=20
         )
@@ -243,7 +298,7 @@ class TestHandshakes:
     def test_wrkOffersTheSameAndResumes(self, greeter, certificate):
         wrk.drive(
             command.need("wrk"), f"https://127.0.0.1:{greeter.port}/small", connections=1,
-            seconds=1, headers=[], cpus=frozenset(os.sched_getaffinity(0)),
+            seconds=1, headers=[], script=None, cpus=frozenset(os.sched_getaffinity(0)),
             environment=certificate.clients,
         )  # fmt: skip
         assert {each[:2] for each in greeter.agreed} == {(SUITE, VERSION)}
@@ -296,6 +351,19 @@ class TestSystem:
         assert place([2, 3, 5]) == Placement(frozenset({5}), frozenset({2, 3}))
         assert str(place([0, 1])) == "program on CPU 1, wrk and nginx on CPU 0"
 
+    def test_everywhere(self):
+        every = place([2, 3, 5]).everywhere
+        assert every == Placement(frozenset({2, 3, 5}), frozenset({2, 3, 5}))
+        assert place([0]).everywhere == place([0])
+
+    def test_confinedUntilTheEnd(self):
+        before = os.sched_getaffinity(0)
+        one = frozenset(sorted(before)[:1])
+        with pytest.raises(ZeroDivisionError), confined(one):
+            assert os.sched_getaffinity(0) == one
+            raise ZeroDivisionError
+        assert os.sched_getaffinity(0) == before
+
     def test_oneCPUIsNotPinned(self):
         assert not place([0]).pinned
         assert str(place([0])) == "one CPU for everything, nothing is pinned"
@@ -312,6 +380,36 @@ class TestSystem:
         before = cpuTime(os.getpid())
         sum(range(1000))
         assert cpuTime(os.getpid()).total > before.total
+
+    def test_CPUTimeOfChildrenAndTheirs(self, tmp_path):
+        """Those that a thread has started as well; nobody else's."""
+        script = tmp_path / "family.py"
+        script.write_text(
+            "import subprocess, sys, threading\n"
+            "level = int(sys.argv[1])\n"
+            "def child(): subprocess.Popen([sys.executable, __file__, str(level - 1)]).wait()\n"
+            "if level: threading.Thread(target=child).start()\n"
+            "else: print(sum(range(3_000_000)), flush=True)\n"
+            "threading.Event().wait()\n"
+        )
+        cpus = frozenset(os.sched_getaffinity(0))
+        with Child("family", [sys.executable, str(script), "2"], tmp_path, cpus) as child:
+            child.waitUntil(lambda: child.out.read_text() != "", 20)
+            [middle] = children(child.pid)
+            [last] = children(middle)
+            assert children(last) == []
+            one, two, three = map(cpuTime, (last, middle, child.pid))
+            os.kill(middle, signal.SIGKILL)
+            os.kill(last, signal.SIGKILL)
+        # Only the last has had something to do besides its start.
+        assert three.total > two.total > one.total > 0
+        assert three.user >= two.user >= one.user
+
+    def test_CPUTimeOfNobody(self):
+        with subprocess.Popen(["true"]) as ended:
+            pass
+        with pytest.raises(OSError):
+            cpuTime(ended.pid)
 
     def test_memoryIsInBytes(self):
         text = (
@@ -369,6 +467,11 @@ class TestSamples:
         taken = sample(CASES["http-small"], self.report, (0.01, 0.03), (0, 400))
         assert taken.problems == ("1000 answers to 400 requests at the server",)
 
+    def test_whoAnswersAloneAsksNobody(self):
+        assert sample(CASES["workers"], self.report, (0.01, 0.03), (0, 0)).problems == ()
+        taken = sample(CASES["workers"], self.report, (0.01, 0.03), (0, 1000))
+        assert taken.problems == ("1000 answers to 1000 requests at the server",)
+
     def test_serverConnectionsThatAreNotKept(self):
         taken = sample(CASES["http-small"], self.report, (0.01, 0.03), (1000, 1000))
         assert taken.problems == ("1000 server connections for 1000 requests",)
@@ -393,7 +496,7 @@ class Answers:
     """Stands where a running program does: says what it is told to say."""
 
     def __init__(self, small=(200, SMALL), seen=(200, b"127.0.0.1")):
-        self._answers = {"/small": small, "/seen": seen}
+        self._answers = {"/small": small, CASES["workers"].path: small, "/seen": seen}
 
     def fetch(self, path):
         return self._answers[path]
@@ -419,6 +522,11 @@ class TestAnswers:
             "the server was told X-Forwarded-For: b''"
         ]
 
+    def test_whoAnswersAloneIsAskedForItsAnswerOnly(self):
+        assert checkAnswers(CASES["workers"], Answers(seen=(503, b""))) == []
+        wrong = checkAnswers(CASES["workers"], Answers(small=(200, b"x" * 96)))
+        assert len(wrong) == 2
+
     def test_modeTCPTellsNothing(self):
         assert checkAnswers(CASES["tcp-small"], Answers(seen=(200, b""))) == []
 
@@ -426,6 +534,94 @@ class TestAnswers:
 def rounds(*values, problems=()):
     """An outcome with one round for each value; the others are the value too."""
     return Outcome([Sample(dict.fromkeys(FIGURES, value), problems) for value in values])
+
+
+class TestCases:
+    def test_whoTakesPart(self):
+        case = CASES["thousand-hash"]
+        able = [name for name, each in PROGRAMS.items() if case.allows(name, each.modes)]
+        assert able == ["lbtwist", "plain"]
+        case = CASES["http-thousand"]
+        able = [name for name, each in PROGRAMS.items() if case.allows(name, each.modes)]
+        assert able == ["lbtwist", "plain", "haproxy", "haproxy-plain"]
+
+    def test_thereIsSomebodyToCompareWith(self):
+        for case in CASES.values():
+            for peer in (goal.peer for goal in case.goals if goal.peer):
+                assert case.allows(peer, PROGRAMS[peer].modes), (case.name, peer)
+            assert case.silent | case.only <= set(PROGRAMS)
+
+    def test_tooFewCPUs(self):
+        """Nothing is started, and nothing has failed."""
+        bench = Bench(None, None, place([0]), "wrk", 3, 4)
+        found = runLoad(bench, CASES["workers"], list(PROGRAMS.values()))
+        note = "not measured: 2 CPUs are needed, there are 1"
+        assert found == {"lbtwist": Outcome(note=note), "plain": Outcome(note=note)}
+
+    @pytest.mark.needs("wrk")
+    def test_keysDiffer(self):
+        """What C{keys.lua} asks for, once it is asked by wrk."""
+        asked = []
+        listening = socket.create_server(("127.0.0.1", 0))
+
+        def answer():
+            # wrk tries the address first.
+            listening.accept()[0].close()
+            skt, _ = listening.accept()
+            # It ends in the middle of an answer.
+            with skt, contextlib.suppress(ConnectionError):
+                while data := skt.recv(4096):
+                    asked.append(data)
+                    skt.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        wrk.drive(
+            command.need("wrk"), f"http://127.0.0.1:{listening.getsockname()[1]}/small",
+            connections=1, seconds=1, headers=[], script=TEMPLATES / "keys.lua",
+            cpus=frozenset(os.sched_getaffinity(0)), environment={},
+        )  # fmt: skip
+        answering.join()
+        listening.close()
+        assert len(asked) > 20
+        # It has made one for itself, to see what there is.
+        for key, request in enumerate(asked[:20], 2):
+            head = request.decode().splitlines()
+            assert head[0] == f"GET /small?user={key} HTTP/1.1"
+            assert f"X-User: {key}" in head
+
+    def test_keyedCasesHaveTheScript(self):
+        scripts = {name: case.script for name, case in CASES.items() if case.script}
+        assert scripts == {f"thousand-{name}": "keys.lua" for name in KEYED}
+
+
+class TestChoices:
+    @pytest.mark.parametrize("balance", CHOICES)
+    def test_everyKeyIsAnother(self, balance, monkeypatch):
+        """A balancer that goes by keys has one for each exchange, and they meet many servers."""
+        monkeypatch.setattr(choices, "KEYS", 500)
+        pool = choices.poolOf(balance, 10)
+        made = choices.exchanges(balance, pool)
+        if balance.split()[0] in ("source", "uri", "hash", "rdp-cookie"):
+            key = pool.balancer._key
+            assert len({key.of(exchange) for exchange in made}) == choices.KEYS
+        chosen = []
+        for exchange in made:
+            server = pool.choose(exchange)
+            pool.hold(server, exchange, 1.0)
+            chosen.append(server.name)
+        assert len(set(chosen)) == (1 if balance == "first" else 10)
+
+    def test_cost(self, monkeypatch):
+        monkeypatch.setattr(choices, "COUNT", 50)
+        monkeypatch.setattr(choices, "CHOICES", ["peak-ewma"])
+        found = choices.costs()["peak-ewma"]
+        assert found["few"] > 0
+        assert found["more"] == found["many"] - found["few"]
+
+    def test_othersHaveNone(self):
+        others = [program for name, program in PROGRAMS.items() if name != "lbtwist"]
+        assert choices.runChoices(None, CASES["choices"], others) == {}
 
 
 class TestReport:
@@ -479,6 +675,45 @@ class TestReport:
         outcomes["lbtwist"].problems.append("the access log has 0 lines, 10 to 20 are right")
         assert all(each.holds is None for each in verdicts(CASES["http-small"], outcomes))
 
+    def test_whatHAProxyPaysItself(self):
+        """Not a goal of ours; and a thousand servers of ours are not compared with its ten."""
+        outcomes = {
+            "lbtwist": rounds(11.0), "plain": rounds(10.0), "haproxy": rounds(6.0),
+            "haproxy-plain": rounds(4.0),
+        }  # fmt: skip
+        assert [str(each) for each in verdicts(CASES["http-thousand"], outcomes)] == [
+            "lbtwist / plain = 1.10 (rounds 1.10), goal <= 1.1: holds",
+            "lbtwist / haproxy = 1.83 (rounds 1.83)",
+            "haproxy / haproxy-plain = 1.50 (rounds 1.50)",
+        ]
+        theirs = {name: each for name, each in outcomes.items() if "haproxy" in name}
+        assert [str(each) for each in verdicts(CASES["http-thousand"], theirs)] == [
+            "haproxy / haproxy-plain = 1.50 (rounds 1.50)"
+        ]
+        del outcomes["haproxy"]
+        assert [each.peer for each in verdicts(CASES["http-thousand"], outcomes)] == ["plain"]
+
+    def test_aGoalForEachBalancer(self):
+        outcomes = {"roundrobin": rounds(0.25), "leastconn": rounds(2.5, 2.0, 2.25)}
+        assert [str(each) for each in verdicts(CASES["choices"], outcomes)] == [
+            "roundrobin = 0.25 (rounds 0.25), goal <= 2: holds",
+            "leastconn = 2.25 (rounds 2.50 2.00 2.25), goal <= 2: DOES NOT HOLD",
+        ]
+
+    def test_note(self):
+        """It is no failure, and the goal is not known to hold."""
+        outcomes = {"lbtwist": Outcome(note="not measured: 2 CPUs are needed, there are 1")}
+        assert table(CASES["workers"], outcomes).splitlines()[-2:] == [
+            "  requests/s: lbtwist / plain: not measured, goal >= 1.7",
+            "  not measured: 2 CPUs are needed, there are 1",
+        ]
+        found = asJSON(CASES["workers"], outcomes)["programs"]["lbtwist"]
+        assert (found["failure"], found["note"][:12]) == ("", "not measured")
+
+    def test_tableWithoutConnections(self):
+        said = table(CASES["store-memory"], {"lbtwist": rounds(1.0)}).splitlines()
+        assert said[0] == f"store-memory: {CASES['store-memory'].title}"
+
     def test_withoutLbtwistThereIsNoVerdict(self):
         assert verdicts(CASES["http-small"], {"haproxy": rounds(10.0)}) == []
 
@@ -516,7 +751,8 @@ class TestReport:
         assert [each["cpu"] for each in found["programs"]["lbtwist"]["rounds"]] == [20.0, 22.0]
         assert found["programs"]["lbtwist"]["medians"]["cpu"] == 21.0
         assert found["verdicts"][0] == {
-            "peer": "haproxy", "rounds": [2.0, 2.2], "value": pytest.approx(2.1),
+            "subject": "lbtwist", "peer": "haproxy",
+            "rounds": [2.0, 2.2], "value": pytest.approx(2.1),
             "goal": "<= 2.2", "holds": True,
         }  # fmt: skip
 
@@ -525,7 +761,9 @@ class TestCommand:
     def test_everythingByDefault(self):
         options = command.parseArguments([])
         assert options.case == list(CASES)
-        assert options.programs == ["lbtwist", "plain", "haproxy", "envoy", "caddy"]
+        assert options.programs == [
+            "lbtwist", "plain", "haproxy", "haproxy-plain", "envoy", "caddy"
+        ]  # fmt: skip
         assert (options.rounds, options.seconds, options.json) == (3, 4, None)
 
     def test_casesAndAPeer(self):

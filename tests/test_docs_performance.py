@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cases import CASES, FEW, KEYS, MANY
+from bench.cases import CASES, CHOICE, CHOICES, FEW, KEYS, MANY, SOCKETS
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "performance.md").read_text()
 
@@ -15,6 +15,7 @@ def test_everyCaseIsDescribed():
     assert sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.M)) == sorted(CASES)
     assert f"{FEW} and then {MANY} connections" in table
     assert f"filled with {KEYS:,} keys" in table
+    assert f"{SOCKETS:,} WebSockets" in table
 
 
 def test_figuresAreOfCases():
@@ -24,3 +25,9 @@ def test_figuresAreOfCases():
     assert len(rows) > 8
     for name, limit in rows:
         assert float(limit) == pytest.approx(CASES[name].goals[0].limit, rel=0.001)
+
+
+def test_everyChoiceHasFigures():
+    head, _, rows = PAGE.partition("| `choices`, µs |")[2].partition("\n")
+    assert f"goal ≤ {CHOICE:g} |" in head
+    assert tuple(re.findall(r"^\| `([^`]+)` \|", rows.partition("\n\n")[0], re.M)) == CHOICES
