@@ -137,7 +137,14 @@ class Site(Balancer):
 
     def ending(self, port):
         """@return: the letters and the reason of a client's only line in the log."""
-        end = json.loads(self.line(f'"client_port":{port},'))
+        return self._ended(f'"client_port":{port},')
+
+    def endingOf(self, host):
+        """The same of a client who is the only one with an address."""
+        return self._ended(f'"client":"{host}",')
+
+    def _ended(self, text):
+        end = json.loads(self.line(text))
         return end["termination"][:2], end["reason"]
 
 
@@ -437,18 +444,21 @@ def test_mutatedHellos(site):
     """Each is told an alert, or nothing, or is greeted; and has its line in the log."""
     chance = random.Random(20261121)
     sent = {}
-    for _ in range(MUTATED):
+    for number in range(MUTATED):
         data = mutated(chance)
-        with wire.connect(site.port) as client:
-            sent[wire.port(client)] = data
+        # Ports are taken again, and so many clients would meet one of before.
+        host = f"127.9.{number >> 8}.{number & 255}"
+        with socket.create_connection(("127.0.0.1", site.port), 15, (host, 0)) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sent[host] = data
             client.sendall(data)
             with contextlib.suppress(OSError):
                 # It may be closed already.
                 client.shutdown(socket.SHUT_WR)
             answer = told(client)
         assert answer[:1] in (b"", bytes([ALERT]), bytes([HANDSHAKE])), (data.hex(), answer)
-    ends = {port: site.ending(port) for port in sent}
-    for port, (letters, reason) in ends.items():
-        assert letters in ("PR", "CR"), (sent[port].hex(), reason)
+    ends = {host: site.endingOf(host) for host in sent}
+    for host, (letters, reason) in ends.items():
+        assert letters in ("PR", "CR"), (sent[host].hex(), reason)
     assert len(set(ends.values())) > 10
     site.serves()

@@ -90,8 +90,9 @@ def test_aServiceThatNotifies(tmp_path):
         with Balancer(tmp_path, text, command=["env", *told]) as balancer:
             until(lambda: manager.heard("READY=1"))
             assert manager.messages[0] == [
-                "READY=1", "STATUS=0 connections, 1 of 1 servers can be used"
-            ]
+                "READY=1", f"MAINPID={balancer.pid}",
+                "STATUS=0 connections, 1 of 1 servers can be used",
+            ]  # fmt: skip
             assert asks(wire.connect(port)) == b"200"
             until(lambda: manager.heard("WATCHDOG=1"))
             manager.messages.clear()
