@@ -18,6 +18,7 @@ from loopback.running import freePorts
 from loopback.serving import Dnsmasq, MariaDB, OpenLDAP, PostgreSQL, Redis
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from lbtwist.checks.dns import DNSCheck
@@ -30,6 +31,7 @@ from lbtwist.checks.smtp import SMTPCheck
 from lbtwist.config.model import ServerConfig
 from lbtwist.health import Result
 from lbtwist.net.clienttls import ClientTLS
+from lbtwist.net.handshake import Farewell
 from lbtwist.registry import Context
 from lbtwist.server import Endpoint, Server
 
@@ -269,7 +271,14 @@ class GRPCTests(Checking):
         yield self.fails("L7STS", "UNIMPLEMENTED", self.without)
 
     @inlineCallbacks
+    def farewells(self):
+        """Wait for sockets that are open until the server has read why they end."""
+        while Farewell.now:
+            yield deferLater(reactor, 0.01)
+
+    @inlineCallbacks
     def test_TLS(self):
+        self.addCleanup(self.farewells)
         directory = Path(self.mktemp())
         directory.mkdir()
         (directory / "ca.pem").write_bytes(pem(self.authority.certificate))
