@@ -5,9 +5,9 @@ with it connections, health, tables, counters and TLS tickets.
 All that can fail is done first, and undone if something fails: files, sockets, parts that are
 made; those of pools by L{lbtwist.readying}. Then all that is left is said to the objects that
 run, and each of them says how it becomes another: L{lbtwist.pool}, L{lbtwist.joining},
-L{lbtwist.membership}, L{lbtwist.inbound}, L{lbtwist.frontend}, L{lbtwist.tlsfiles}. Nothing of
-it takes time in which something else could run. What changes, in words, is
-L{lbtwist.config.difference}'s.
+L{lbtwist.roster}, L{lbtwist.membership}, L{lbtwist.inbound}, L{lbtwist.frontend},
+L{lbtwist.tlsfiles}. Nothing of it takes time in which something else could run. What changes, in
+words, is L{lbtwist.config.difference}'s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lbtwist.config.model import Config, PoolConfig, ServerConfig, ServersConfig
 from lbtwist.config.passive import isWatched
 from lbtwist.errors import StartError
 from lbtwist.frontend import Sockets
-from lbtwist.joining import Before, spokenBy
+from lbtwist.joining import Before
 from lbtwist.pool import Pool
 from lbtwist.readying import PoolTo, Readying, ServerTo, Undoing
 from lbtwist.rules.rulebook import NO_RULES, Rules
@@ -307,6 +307,7 @@ class _Change:
     def _takePool(self, to: PoolTo) -> None:
         building = self._building
         joining, memberships = building.joining, self._balancer.memberships
+        roster = self._balancer.roster
         pool, config, before = to.pool, to.config, to.before
         if to.probe is None:
             joining.probes.pop(config.name, None)
@@ -322,8 +323,9 @@ class _Change:
             return
         pool.config = config
         same = self._readying.sameAround(before, config)
-        memberships.write(
-            pool, tuple(self._takeServer(pool, before, one, same) for one in to.servers)
+        back = roster.gone(pool)
+        roster.write(
+            pool, tuple(self._takeServer(pool, before, one, same, back) for one in to.servers)
         )
         self._takeMemberships(to, before)
         if (
@@ -357,18 +359,21 @@ class _Change:
         demos[server], server.endpoint = to.demo
 
     def _takeServer(
-        self, pool: Pool, before: PoolConfig, to: ServerTo, same: bool
+        self, pool: Pool, before: PoolConfig, to: ServerTo, same: bool, back: dict[str, Server]
     ) -> Server:
-        """@param same: all that the pool says of its servers is as it was."""
-        joining, memberships = self._building.joining, self._balancer.memberships
-        server = to.server
+        """
+        @param same: all that the pool says of its servers is as it was.
+        @param back: who may come back, by their keys.
+        """
+        joining, server = self._building.joining, to.server
         if to.isNew:
-            again = memberships.again(pool, to.options.name)
+            again = back.get(server.key)
             if again is None:
                 self._begin(pool, to)
                 joining.came(pool, server)
                 return server
             # One that has something to do yet is there again.
+            self._balancer.roster.stays(pool, again)
             joining.comeBack(pool, again, to.options, to.tls)
             self._takeDemo(again, to)
             return again
@@ -397,9 +402,7 @@ class _Change:
                 continue
 
             def adapt(server: Server, options: ServerConfig) -> None:
-                tls = server.tls
-                if spokenBy(server.options) != spokenBy(options):
-                    tls = self._building.files.found(pool.name, options) if options.tls else None
+                tls = self._building.joining.speaks(pool, server, options)
                 self._adapt(pool, before, server, options, tls)
 
             memberships.change(membership, template, source, adapt)
@@ -432,7 +435,7 @@ class _Change:
         for store in self._readying.gone:
             building.starting[:] = [one for one in building.starting if one is not store]
             maybeDeferred(store.stop).addErrback(self._failed, store)
-        pools = (*building.pools.values(), *self._balancer.memberships.retired)
+        pools = (*building.pools.values(), *self._balancer.roster.retired)
         servers = {server for pool in pools for server in pool.servers}
         for server in list(building.demos):
             if server not in servers or server.options.kind != "demo":

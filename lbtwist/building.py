@@ -64,7 +64,8 @@ from lbtwist.interfaces import (
 )
 from lbtwist.joining import Joining
 from lbtwist.logged import asksForSource, eventLogOf, observerOf, writerOf
-from lbtwist.logwriter import Gatherer, Logs
+from lbtwist.logs import Logs
+from lbtwist.logwriter import Gatherer
 from lbtwist.membership import Memberships
 from lbtwist.monitor import Monitor
 from lbtwist.names import Names
@@ -75,6 +76,7 @@ from lbtwist.persistence.chain import Chain
 from lbtwist.pool import Pool
 from lbtwist.queueing import Queue
 from lbtwist.registry import Context, Registry
+from lbtwist.roster import Roster
 from lbtwist.rules.expression import Scope
 from lbtwist.rules.reading import wire
 from lbtwist.rules.rulebook import NO_RULES, Rules
@@ -201,7 +203,8 @@ class Building:
             for name, pool in config.pools.items()
             if pool.check is not None
         }
-        memberships = Memberships(self.reactor, self._seconds, joining)
+        roster = Roster(self.reactor, joining)
+        memberships = Memberships(self.reactor, self._seconds, joining, roster)
         for name, pool in config.pools.items():
             running = self.pools[name]
             running.announcer = self.announcer(pool)
@@ -213,7 +216,7 @@ class Building:
                 memberships.watch(running, template, self.source(template, name))
         balancer = LoadBalancer(
             config, self.reactor, self._deadlines, self.process, frontends, self.pools,
-            self.monitor, self.ejecting, self.names, memberships, self.demos, self.logs,
+            self.monitor, self.ejecting, self.names, roster, memberships, self.demos, self.logs,
             self.files, self._audience, self.starting,
         )  # fmt: skip
         balancer.recently = self._recently
@@ -251,7 +254,7 @@ class Building:
 
     def _moved(self, server: Server) -> None:
         """A server has another address."""
-        for pool in (*self.pools.values(), *self._balancer.memberships.retired):
+        for pool in (*self.pools.values(), *self._balancer.roster.retired):
             if server in pool.servers:
                 pool.reuse.drop(server)
                 pool.serversChanged()

@@ -18,7 +18,7 @@ from typing import Any
 
 import attr
 
-from lbtwist.config.model import Bind, Config, TCPConfig
+from lbtwist.config.model import Bind, Config, FrontendConfig, TCPConfig
 from lbtwist.errors import StartError
 from lbtwist.inbound import Inbound, acceptedBy, listenerFor
 from lbtwist.net.addresses import give, listen
@@ -110,8 +110,8 @@ class Frontend:
         return f"<Frontend {self.name} {self.inbound.active} active>"
 
     @property
-    def config(self) -> Any:
-        """The L{lbtwist.config.model.FrontendConfig} that counts now."""
+    def config(self) -> FrontendConfig:
+        """What counts now."""
         return self.inbound.config
 
     @property

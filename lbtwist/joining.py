@@ -299,11 +299,14 @@ class Joining:
             raise
         return server
 
+    def speaks(self, pool: Pool, server: Server, options: ServerConfig) -> Any:
+        """@return: the TLS of a server whose options are to be these: its own, if that stays."""
+        if spokenBy(server.options) == spokenBy(options):
+            return server.tls
+        return self._files.found(pool.name, options) if options.tls else None
+
     def joinAgain(self, pool: Pool, server: Server, options: ServerConfig) -> None:
-        tls = server.tls
-        if spokenBy(server.options) != spokenBy(options):
-            tls = self._files.found(pool.name, options) if options.tls else None
-        self.comeBack(pool, server, options, tls)
+        self.comeBack(pool, server, options, self.speaks(pool, server, options))
 
     def comeBack(self, pool: Pool, server: Server, options: ServerConfig, tls: Any) -> None:
         """
@@ -312,10 +315,6 @@ class Joining:
         @param tls: as for L{adapt}.
         """
         self.adapt(pool, server, options, None, tls)
-        # What its checks have said of it is what they will say again.
-        server.capacity.weight = server.options.weight
-        server.capacity.percent = 100
-        server.adapt()
         self.watch(pool, server)
 
     def weigh(self, server: Server, weight: int) -> None:

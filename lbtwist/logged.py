@@ -33,8 +33,9 @@ from lbtwist.eventlog import severityOf as severityOfEvent
 from lbtwist.exchange import Exchange
 from lbtwist.logformat import Format, LogFormat
 from lbtwist.logline import Surroundings, lineOf
+from lbtwist.logs import Logs
 from lbtwist.logvalues import WHOLE, dates, isoDate
-from lbtwist.logwriter import Gatherer, Logs, Writer
+from lbtwist.logwriter import Gatherer, Writer
 from lbtwist.rules.expression import Scope
 from lbtwist.rules.template import Template
 from lbtwist.rules.values import Stage

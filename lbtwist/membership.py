@@ -3,7 +3,7 @@ The service that owns time for sources of servers: asks each again and again, ke
 good answer, and lets servers come to their pools and go.
 
 How a source is asked is L{lbtwist.sources}'; what a server needs to work is brought by who
-implements L{Joins}.
+implements L{Joins}; who has gone is L{lbtwist.roster}'s.
 
 A server is known by its address: one that is named again is the same object with its health,
 its counters and its connections, whatever else changed. Its name is what the source calls it
@@ -27,10 +27,11 @@ from zope.interface.verify import verifyObject
 from lbtwist.announcing import leftOf
 from lbtwist.config.model import PoolConfig, ServerConfig, ServersConfig
 from lbtwist.errors import BalancerError, Nobody, StartError
-from lbtwist.events import JOINED, LEFT, stateOf
+from lbtwist.events import JOINED
 from lbtwist.interfaces import IServerSource
 from lbtwist.members import few, many, nameOf, oneLine, wantedOf, weightOf
 from lbtwist.pool import Pool
+from lbtwist.roster import Roster
 from lbtwist.server import Found, Member, Server
 
 LEAST = 0.1
@@ -41,12 +42,9 @@ MOST_PAUSE = 60.0
 """Seconds until a source that failed is asked again: doubled with every failure, up to this
 and up to eight times its interval."""
 
-LOOK = 1.0
-"""Seconds between two looks at servers that have gone and have something to do yet."""
-
 
 class Joins(Protocol):
-    """Brings servers to work and lets them go."""
+    """Brings servers to work; how they go is told by L{lbtwist.roster.Leaves}."""
 
     def verify(self, pool: PoolConfig, options: ServerConfig) -> None:
         """
@@ -78,12 +76,6 @@ class Joins(Protocol):
     def came(self, pool: Pool, server: Server) -> None:
         """It has joined others, which were there before it; its pool has not been told yet."""
 
-    def leave(self, pool: Pool, server: Server) -> None:
-        """It gets no new exchanges; what runs may end."""
-
-    def forget(self, pool: Pool, server: Server) -> None:
-        """Nothing of it runs any more."""
-
 
 @attr.define(eq=False)
 class Membership:
@@ -92,7 +84,6 @@ class Membership:
 
     @ivar source: an L{lbtwist.interfaces.IServerSource}.
     @ivar servers: those of the last good answer, by their addresses, in its order.
-    @ivar leaving: those that were named before and have something to do yet.
     @ivar answeredAt: when the last good answer came, by the clock; L{None} before the first.
     @ivar failures: in a row.
     @ivar reason: why the last question failed; C{""} if it did not.
@@ -103,7 +94,6 @@ class Membership:
     config: ServersConfig
     source: Any
     servers: dict[str, Server] = attr.field(factory=dict)
-    leaving: dict[str, Server] = attr.field(factory=dict)
     answeredAt: float | None = None
     failures: int = 0
     reason: str = ""
@@ -125,28 +115,23 @@ class Membership:
 
 
 class Memberships:
-    """
-    Who the servers of all pools are: those that are written down and those that sources name.
-
-    @ivar retired: pools that are there no more and have something to do yet.
-    """
+    """All sources of servers at work."""
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, clock: Callable[[], float], joins: Joins) -> None:
+    def __init__(
+        self, reactor: Any, clock: Callable[[], float], joins: Joins, roster: Roster
+    ) -> None:
         """
         @param reactor: for timers.
         @param clock: seconds that never go back.
+        @param roster: is told who comes and who goes.
         """
         self._reactor = reactor
         self._clock = clock
         self._joins = joins
+        self._roster = roster
         self._all: list[Membership] = []
-        self._written: dict[Pool, tuple[Server, ...]] = {}
-        # Those that were written down and have something to do yet, and pools likewise.
-        self._gone: dict[Pool, list[Server]] = {}
-        self.retired: list[Pool] = []
-        self._looking: Any = None
         self._running = False
 
     def __repr__(self) -> str:
@@ -160,36 +145,13 @@ class Memberships:
         """
         verifyObject(IServerSource, source)
         membership = Membership(pool, config, source)
-        self._written.setdefault(pool, pool.servers)
+        self._roster.know(pool)
         self._all.append(membership)
         pool.memberships = (*pool.memberships, membership)
         if self._running:
             self._ask(membership)
 
     # what another configuration says
-
-    def write(self, pool: Pool, written: tuple[Server, ...]) -> None:
-        """
-        Have these be the servers of a pool that are written down. Others that were end what
-        they have to do, and nobody new comes to them.
-        """
-        stay = set(written)
-        gone = [one for one in self._writtenIn(pool) if one not in stay]
-        self._written[pool] = written
-        self._letLeave(pool, gone)
-
-    def _writtenIn(self, pool: Pool) -> tuple[Server, ...]:
-        return self._written.get(pool, pool.servers)
-
-    def again(self, pool: Pool, name: str) -> Server | None:
-        """@return: the server of a name that has gone and has something to do yet: it stays."""
-        gone = self._gone.get(pool, [])
-        for server in gone:
-            if server.name == name:
-                gone.remove(server)
-                server.leaving = False
-                return server
-        return None
 
     def change(
         self, membership: Membership, config: ServersConfig, source: Any,
@@ -218,28 +180,14 @@ class Memberships:
         self._rest(membership)
         self._all.remove(membership)
         pool.memberships = tuple(one for one in pool.memberships if one is not membership)
-        self._gone.setdefault(pool, []).extend(membership.leaving.values())
-        self._letLeave(pool, list(membership.servers.values()))
-
-    def _letLeave(self, pool: Pool, gone: list[Server]) -> None:
-        were = {server: stateOf(server) for server in gone}
-        for server in gone:
-            server.leaving = True
-            self._joins.leave(pool, server)
-        self._gone.setdefault(pool, []).extend(gone)
-        self._place(pool)
-        left = leftOf(pool) if gone else None
-        for server, before in were.items():
-            pool.announcer.tell(pool, server, LEFT, before, "the configuration", left=left)
-        self._look()
+        self._roster.dismiss(pool, membership.servers.values(), "the configuration")
 
     def retire(self, pool: Pool) -> None:
-        """A pool is there no more: it serves who has come to it, and is forgotten then."""
+        """A pool is there no more: its servers stay who they are."""
         for membership in pool.memberships:
             self._rest(membership)
             self._all.remove(membership)
-        self.retired.append(pool)
-        self._look()
+        self._roster.retire(pool)
 
     def verify(self) -> None:
         """
@@ -257,26 +205,16 @@ class Memberships:
             self._ask(membership)
 
     def stop(self) -> None:
-        """Ask no more, and forget whom sources named; no timer is left."""
+        """Ask no more, and let all go whom sources named; no timer is left."""
         self._running = False
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
-        for pool in [*self._gone, *self.retired]:
-            self._forgetGone(pool)
         for membership in self._all:
             self._rest(membership)
-            for server in membership.servers.values():
-                self._joins.leave(membership.pool, server)
-            gone = [*membership.servers.values(), *membership.leaving.values()]
+            self._roster.letGo(membership.pool, membership.servers.values())
             membership.servers = {}
-            membership.leaving = {}
             membership.named = {}
             membership.answeredAt = None
             membership.failures = 0
-            self._place(membership.pool)
-            for server in gone:
-                self._joins.forget(membership.pool, server)
+        self._roster.stop()
 
     def _rest(self, membership: Membership) -> None:
         """Ask it no more."""
@@ -371,16 +309,17 @@ class Memberships:
         wanted = wantedOf(found.members, membership.config.count, membership.servers, left)
         if not wanted and (left or not membership.config.allow_empty):
             raise _Wrong(f"it names no server{': ' if left else ''}{left[0] if left else ''}")
-        before = membership.servers
+        pool, before = membership.pool, membership.servers
+        back = self._roster.gone(pool)
         lowest = min((one.priority for one in wanted.values()), default=0)
-        taken = {server.name for server in self._members(membership.pool)}
+        taken = {server.name for server in self._roster.members(pool)}
         servers: dict[str, Server] = {}
         came = []
         changed = False
         for address, member in wanted.items():
             server = before.get(address)
             if server is None:
-                server = self._come(membership, address, member, lowest, taken, left)
+                server = self._come(membership, address, member, lowest, taken, back, left)
                 if server is None:
                     continue
                 taken.add(server.name)
@@ -390,19 +329,15 @@ class Memberships:
         if wanted and not servers:
             # Of those that are there each has been kept, so there was none.
             raise _Wrong(left[-1])
-        gone = {address: one for address, one in before.items() if address not in servers}
+        gone = [one for address, one in before.items() if address not in servers]
         membership.named = wanted
         membership.servers = servers
-        were = {server: stateOf(server) for server in gone.values()}
-        for server in gone.values():
-            server.leaving = True
-            self._joins.leave(membership.pool, server)
-        membership.leaving.update(gone)
+        were = self._roster.letGo(pool, gone)
         if membership.answeredAt is not None:
             for server in came:
-                self._joins.came(membership.pool, server)
+                self._joins.came(pool, server)
         if came or gone or changed or list(before) != list(servers):
-            self._place(membership.pool)
+            self._roster.place(pool)
         if came or gone:
             self._tell(membership, came, were)
         if left and tuple(left) != membership.left:
@@ -410,15 +345,20 @@ class Memberships:
                 "{membership}: not taken: {left}", membership=str(membership), left=few(left)
             )
         membership.left = tuple(left)
-        self._look()
 
     def _come(
         self, membership: Membership, address: str, member: Member, lowest: int,
-        taken: set[str], left: list[str],
+        taken: set[str], back: dict[str, Server], left: list[str],
     ) -> Server | None:
-        """@return: a server that is new or back; L{None} if it cannot be."""
+        """
+        @param taken: names.
+        @param back: who may come back, by their keys.
+        @param left: is told why there is none.
+        @return: a server that is new or back; L{None} if it cannot be.
+        """
         pool = membership.pool
-        server = membership.leaving.get(address)
+        key = f"{pool.name}/{address}"
+        server = back.get(key)
         if server is None:
             name = nameOf(membership.config.name, address, member, taken)
         else:
@@ -427,10 +367,9 @@ class Memberships:
         try:
             if server is not None:
                 self._joins.joinAgain(pool, server, options)
-                del membership.leaving[address]
-                server.leaving = False
+                self._roster.stays(pool, server)
                 return server
-            return self._joins.join(pool, options, f"{pool.name}/{address}")
+            return self._joins.join(pool, options, key)
         except StartError as failed:
             left.append(oneLine(f"{address}: {failed}"))
         except Exception:
@@ -460,65 +399,6 @@ class Memberships:
             server.options = attr.evolve(options, weight=weight, backup=backup)
         return changed
 
-    def _members(self, pool: Pool) -> tuple[Server, ...]:
-        found = list(self._writtenIn(pool))
-        for membership in pool.memberships:
-            found += membership.servers.values()
-            found += membership.leaving.values()
-        found += self._gone.get(pool, ())
-        return tuple(found)
-
-    def _place(self, pool: Pool) -> None:
-        pool.setServers(self._members(pool))
-
-    def _look(self) -> None:
-        left = any(one.leaving for one in self._all) or any(self._gone.values())
-        if self._looking is None and (left or self.retired):
-            self._looking = self._reactor.callLater(LOOK, self._looked)
-
-    def _looked(self) -> None:
-        """Forget servers that have gone and have nothing to do any more."""
-        self._looking = None
-        for membership in self._all:
-            ended = {
-                address: server
-                for address, server in membership.leaving.items()
-                if not server.active and not server.sessions
-            }
-            for address in ended:
-                del membership.leaving[address]
-            if ended:
-                self._place(membership.pool)
-            for server in ended.values():
-                self._joins.forget(membership.pool, server)
-        for pool, gone in self._gone.items():
-            over = [one for one in gone if not one.active and not one.sessions]
-            gone[:] = [one for one in gone if one not in over]
-            if over:
-                self._place(pool)
-            for server in over:
-                self._joins.forget(pool, server)
-        self._gone = {pool: gone for pool, gone in self._gone.items() if gone}
-        for pool in list(self.retired):
-            if not (pool.active or pool.queued or any(one.sessions for one in pool.servers)):
-                self._forgetGone(pool)
-        self._look()
-
-    def _forgetGone(self, pool: Pool) -> None:
-        """Forget who has gone of a pool, and all of one that was retired."""
-        gone = self._gone.pop(pool, [])
-        if pool in self.retired:
-            self.retired.remove(pool)
-            gone = list(pool.servers)
-            for server in gone:
-                server.leaving = True
-                self._joins.leave(pool, server)
-            self._written.pop(pool, None)
-        else:
-            self._place(pool)
-        for server in gone:
-            self._joins.forget(pool, server)
-
     def _tell(
         self, membership: Membership, came: list[Server], gone: dict[Server, str]
     ) -> None:
@@ -535,12 +415,10 @@ class Memberships:
         if membership.answeredAt is None:
             # Those that are there from the beginning are no news.
             return
-        pool = membership.pool
-        left = leftOf(pool)
+        pool, left = membership.pool, leftOf(membership.pool)
         for server in came:
             pool.announcer.tell(pool, server, JOINED, "", str(membership), left=left)
-        for server, before in gone.items():
-            pool.announcer.tell(pool, server, LEFT, before, str(membership), left=left)
+        self._roster.tell(pool, gone, str(membership))
 
 
 def _optionsOf(

@@ -33,7 +33,7 @@ from lbtwist.explaining.watched import Watchers
 from lbtwist.frontend import Frontend as Frontend
 from lbtwist.inbound import Process
 from lbtwist.interfaces import ILoadBalancer
-from lbtwist.logwriter import Logs
+from lbtwist.logs import Logs
 from lbtwist.looking import Looking
 from lbtwist.membership import Memberships
 from lbtwist.monitor import Monitor
@@ -42,6 +42,7 @@ from lbtwist.net.certificates import ServerTLS
 from lbtwist.objects import Objects
 from lbtwist.pool import Pool
 from lbtwist.registry import Registry
+from lbtwist.roster import Roster
 from lbtwist.server import Server
 from lbtwist.spans import Spans
 from lbtwist.tlsfiles import TLSFiles
@@ -106,7 +107,8 @@ class LoadBalancer(Service):
     @ivar accepting: called when its frontends, or its workers, have begun to accept.
     @ivar callers: programs in this process that connect to servers of its pools.
     @ivar looking: looks at all of it once a second, while somebody can ask.
-    @ivar memberships: who the servers of its pools are.
+    @ivar roster: who the servers of its pools are.
+    @ivar memberships: the sources that name some of them.
     @ivar accepts: whether its frontends accept, those that were paused aside.
     @ivar led: another process finds out how its servers are, and who.
     @ivar secret: what clients are told is signed with it, where nothing is written for that.
@@ -138,6 +140,7 @@ class LoadBalancer(Service):
         monitor: Monitor,
         ejecting: Ejecting,
         names: Names,
+        roster: Roster,
         memberships: Memberships,
         demos: Mapping[Server, DemoServer],
         logs: Logs,
@@ -155,6 +158,7 @@ class LoadBalancer(Service):
         self._monitor = monitor
         self._ejecting = ejecting
         self._names = names
+        self.roster = roster
         self.memberships = memberships
         self._demos = demos
         self._logs = logs
@@ -403,7 +407,7 @@ class LoadBalancer(Service):
     @property
     def allPools(self) -> list[Pool]:
         """The same of its pools."""
-        retired = [one for one in self.memberships.retired if one.name not in self.pools]
+        retired = [one for one in self.roster.retired if one.name not in self.pools]
         return [*self.pools.values(), *retired]
 
     def look(self) -> None:
@@ -480,7 +484,7 @@ class LoadBalancer(Service):
                 protocol.abortSession(Cause.KILLED)
 
     def _abortSessions(self) -> None:
-        pools = (*self.pools.values(), *self.memberships.retired)
+        pools = (*self.pools.values(), *self.roster.retired)
         servers = [server for pool in pools for server in pool.servers]
         inbounds = [one.inbound for one in (*self.frontends.values(), *self.retired)]
         for sessions in [*(one.sessions for one in servers), *(one.sessions for one in inbounds)]:

@@ -7,7 +7,6 @@ its directory afterwards, and an error there would be a traceback.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -22,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from lbtwist.collecting import collectRarely
 from lbtwist.config.load import load
 from lbtwist.config.model import Config
 from lbtwist.dropping import afterDrop
@@ -164,11 +164,7 @@ class Daemon(MultiService):
             sys.excepthook = _cannotStart
             raise
         running.callWhenRunning(self._takeSignals, running)
-        # What exists now stays: the collector need not look at it again. What
-        # comes and goes with a request has no circles, so it may look rarely.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
+        collectRarely()
 
     def stopService(self) -> Any:
         if self.notifying is not None:

@@ -46,11 +46,13 @@ class CannotUpgrade(BalancerError):
 
 
 class _Successor(ProcessProtocol):
-    """The new process, for Twisted."""
+    """
+    The new process, for Twisted. That it ends says nothing: it may have become another one, and
+    whether that lives says its end of the pipe.
+    """
 
-    def __init__(self, told: Callable[[int, bytes], object], ended: Callable[[], object]) -> None:
+    def __init__(self, told: Callable[[int, bytes], object]) -> None:
         self._told = told
-        self._ended = ended
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         self._told(childFD, data)
@@ -59,16 +61,9 @@ class _Successor(ProcessProtocol):
         if childFD != 1:
             self._told(childFD, b"")
 
-    def processExited(self, reason: Failure) -> None:
-        self._ended()
-
 
 class Upgrading:
-    """
-    The upgrade of one balancer.
-
-    @ivar leave: has this process come to its end, when another one has taken its place.
-    """
+    """The upgrade of one balancer."""
 
     _log = Logger()
 
@@ -77,6 +72,7 @@ class Upgrading:
         directory: str | None = None, command: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         """
+        @param leave: has this process come to its end, when another one has taken its place.
         @param directory: where this process was started, by default where it is.
         @param command: what is started; by default what this process was started by.
         """
@@ -85,7 +81,7 @@ class Upgrading:
         self._directory = directory or os.getcwd()
         self._command = list(command or [sys.executable, *sys.orig_argv[1:]])
         self._under = False
-        self.done = False
+        self._done = False
 
     def begin(self) -> Deferred[int]:
         """
@@ -94,8 +90,8 @@ class Upgrading:
         @return: its number, when it accepts. It fails with L{CannotUpgrade}.
         """
         told: Deferred[int] = Deferred()
-        if self._under or self.done:
-            why = "has taken its place already" if self.done else "is about to take its place"
+        if self._under or self._done:
+            why = "has taken its place already" if self._done else "is about to take its place"
             told.errback(CannotUpgrade(f"Another process {why}."))
             return told
         self._under = True
@@ -106,7 +102,7 @@ class Upgrading:
 
     def _taken(self, pid: int, pidfile: _PIDFile) -> int:
         self._under = False
-        self.done = True
+        self._done = True
         self._log.info("process {pid} has taken the place of this one", pid=pid)
         pidfile.leave(self._balancer.reactor)
         self._balancer.handOver()
@@ -147,7 +143,7 @@ class _Attempt:
         pidfile.putAside()
         try:
             self._process = reactor.spawnProcess(
-                _Successor(self._heard, self._ended), command[0], command, environment,
+                _Successor(self._heard), command[0], command, environment,
                 path=directory, childFDs=descriptors,
             )  # fmt: skip
         except OSError as failed:
@@ -171,9 +167,6 @@ class _Attempt:
             told.callback(int(line))
         elif not data and descriptor == self._ready:
             self._fail(self._reason())
-
-    def _ended(self) -> None:
-        """It may have become another process: whether that lives says its end of the pipe."""
 
     def _reason(self) -> str:
         lines = self._said.decode("utf-8", "replace").strip().splitlines()

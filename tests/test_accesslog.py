@@ -23,8 +23,9 @@ from lbtwist.accesslog import AccessLog, formatter
 from lbtwist.errors import Position, StartError
 from lbtwist.exchange import Cause, Connection, Exchange, Stage, TLSInfo
 from lbtwist.interfaces import IExchangeObserver
+from lbtwist.logs import Logs
 from lbtwist.logvalues import dates
-from lbtwist.logwriter import BATCH, CAPACITY, Logs, Writer
+from lbtwist.logwriter import BATCH, CAPACITY, Writer
 from lbtwist.sansio.requesthead import RequestHead
 
 # 2009-02-06 12:14:14.655 in Paris, one hour before UTC, at 5000.0 of the clock.

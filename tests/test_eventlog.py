@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from lbtwist.config.load import loadText
 from lbtwist.eventlog import EventLog, EventTarget, asJSON, asMessage, asText, severityOf
 from lbtwist.logged import eventLogOf
-from lbtwist.logwriter import Logs
+from lbtwist.logs import Logs
 from lbtwist.registry import installed
 from lbtwist.sansio.syslogline import messages
 

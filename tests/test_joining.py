@@ -147,6 +147,33 @@ def test_namesOfTheirOwn(start, ca):
     assert [tls.name for tls in files._users] == ["c.example"]
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_anotherTLS(start, ca, gone):
+    """
+    Of another configuration: those that are there have it at once, and those that have gone
+    when they come back. Where it is the same it is kept.
+    """
+    balancer, path = start(f"tls sni=a.example ca={ca}", "10.0.0.1:80", "10.0.0.2:80")
+
+    def becomes(options):
+        if gone:
+            says(balancer, path, "10.0.0.2:80")
+            assert one.leaving
+        balancer.becomes(CONFIG.format(bind="${bind}", source=f"file:{path}", options=options))
+        says(balancer, path, "10.0.0.1:80", "10.0.0.2:80")
+        assert servers(balancer)[0] is one and not one.leaving
+        return one.tls
+
+    one, _ = servers(balancer)
+    one.active = 1
+    first = one.tls
+    assert becomes(f"tls sni=a.example ca={ca} maxconn=7") is first
+    assert becomes(f"tls sni=b.example ca={ca}").name == "b.example"
+    assert becomes("") is None
+    assert not balancer.running._files._watched
+    one.active = 0
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [("tls ca=/nonexistent/ca", "/nonexistent/ca"), ("source-interface=nosuch0", "source-interf")],
@@ -194,15 +221,45 @@ def test_aWeightThatAChecksSaysAPartOf(tmp_path):
         assert server.weight == 20
 
 
+def test_oneThatComesBackIsCheckedAgain(tmp_path, monkeypatch):
+    """While it has gone nobody asks how it is."""
+    asked = []
+    monkeypatch.setattr(Half, "asked", asked)
+    path = tmp_path / "servers"
+    path.write_text("10.0.0.1:80 weight=10\n10.0.0.2:80 weight=10\n")
+    check = "check = half interval=1s jitter=0"
+    text = CONFIG.format(bind="${bind}", source=f"file:{path}", options="") + check
+    half = Extension(IHealthCheck, "half", f"{__name__}.Half")
+    with Balancer(text, registry=installed(half)) as balancer:
+        balancer.advance(0.5)
+        one, other = servers(balancer)
+        one.active = 1
+        says(balancer, path, "10.0.0.2:80 weight=10")
+        del asked[:]
+        balancer.advance(5)
+        assert one.leaving and set(asked) == {other}
+        says(balancer, path, "10.0.0.1:80 weight=10", "10.0.0.2:80 weight=10")
+        balancer.advance(5)
+        assert servers(balancer)[0] is one and one.weight == 5
+        assert set(asked) == {one, other}
+        one.active = 0
+
+
 class Half:
-    """A check that leaves half of the weight."""
+    """
+    A check that leaves half of the weight.
+
+    @cvar asked: the servers that it was asked about.
+    """
 
     Options = NoOptions
+    asked = []
 
     def __init__(self, options, context):
         pass
 
     def check(self, server):
+        self.asked.append(server)
         return succeed(Result(True, "L7OK", weight=50))
 
 

@@ -16,7 +16,8 @@ from twisted.internet.task import Clock
 from lbtwist.config.load import loadText
 from lbtwist.exchange import Cause, Stage
 from lbtwist.logged import observerOf, writerOf
-from lbtwist.logwriter import Logs, Writer
+from lbtwist.logs import Logs
+from lbtwist.logwriter import Writer
 from lbtwist.registry import installed
 from lbtwist.rules.expression import Scope
 from lbtwist.rules.values import Stage as Asked

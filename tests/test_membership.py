@@ -15,8 +15,9 @@ from lbtwist.deadlines import Deadlines
 from lbtwist.errors import BalancerError, Nobody, StartError
 from lbtwist.interfaces import IServerSource
 from lbtwist.members import SHOWN
-from lbtwist.membership import LOOK, MOST, MOST_PAUSE, Memberships
+from lbtwist.membership import MOST, MOST_PAUSE, Memberships
 from lbtwist.pool import Pool
+from lbtwist.roster import LOOK, Roster
 from lbtwist.server import Found, Member, Server
 
 
@@ -104,7 +105,9 @@ class MembershipTests(SynchronousTestCase):
         self.pool = Pool(
             PoolConfig("app", templates=(config,)), written, Choosing(), self.clock, deadlines
         )
-        self.memberships = Memberships(self.clock, self.clock.seconds, self.joins)
+        self.memberships = Memberships(
+            self.clock, self.clock.seconds, self.joins, Roster(self.clock, self.joins)
+        )
         self.memberships.watch(self.pool, config, self.source)
         (self.membership,) = self.pool.memberships
 
@@ -514,7 +517,7 @@ class MembershipTests(SynchronousTestCase):
         self.memberships.stop()
         assert waiting.called and self.clock.calls == [] and self.membership.failures == 0
         assert [one for one in self.done() if one[0] == "forget"] == [
-            ("forget", "web-10.0.0.2:80"), ("forget", "web-10.0.0.1:80"),
+            ("forget", "web-10.0.0.1:80"), ("forget", "web-10.0.0.2:80"),
         ]  # fmt: skip
 
     def test_anAnswerThatComesTooLate(self):

@@ -8,34 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 from renewed import Reloaded
+from signalling import TAKEN, Running, answersKept
 from twisted import internet
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.logfile import LogFile
 
 from lbtwist.renewing import NotNow
 from lbtwist.tap import Daemon
 
-TAKEN = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 MORE = "server c = 127.0.0.1:8003\n"
-
-
-class Running(Clock):
-    """A reactor with Twisted's answers to signals, which notes that it was stopped."""
-
-    stopped = 0
-
-    def sigTerm(self, number, frame):
-        raise AssertionError("Twisted's answer")
-
-    sigInt = sigTerm
-
-    def stop(self):
-        self.stopped += 1
-
-    def callFromThread(self, function, *arguments):
-        self.callLater(0, function, *arguments)
 
 
 class Child:
@@ -66,16 +48,11 @@ class Child:
 
 @pytest.fixture
 def told():
-    """
-    A daemon with a balancer in name, and a function that sends it a signal; whatever a test does
-    to signals, they are afterwards as before.
-    """
-    before = [signal.getsignal(number) for number in TAKEN]
+    """A daemon with a balancer in name, and a function that sends it a signal."""
     events = []
     globalLogPublisher.addObserver(events.append)
     daemon, child, reactor = Daemon(), Child(), Running()
     daemon.services.append(child)
-    signal.signal(signal.SIGTERM, reactor.sigTerm)
 
     def take():
         daemon._takeSignals(reactor)
@@ -85,13 +62,13 @@ def told():
             signal.raise_signal(number)
         reactor.advance(0)
 
-    yield SimpleNamespace(
-        daemon=daemon, child=child, reactor=reactor, take=take, tell=tell,
-        logged=lambda: [formatEvent(event) for event in events],
-    )  # fmt: skip
+    with answersKept():
+        signal.signal(signal.SIGTERM, reactor.sigTerm)
+        yield SimpleNamespace(
+            daemon=daemon, child=child, reactor=reactor, take=take, tell=tell,
+            logged=lambda: [formatEvent(event) for event in events],
+        )  # fmt: skip
     globalLogPublisher.removeObserver(events.append)
-    for number, answer in zip(TAKEN, before, strict=True):
-        signal.signal(number, answer)
 
 
 @pytest.fixture
@@ -264,9 +241,7 @@ def starts(told, monkeypatch):
     told.reactor.callWhenRunning = lambda *call: None
     # Whether there is one already or not.
     monkeypatch.setattr(internet, "reactor", told.reactor, raising=False)
-    monkeypatch.setattr("lbtwist.tap.gc", SimpleNamespace(
-        collect=lambda: None, freeze=lambda: None, set_threshold=lambda *numbers: None
-    ))  # fmt: skip
+    monkeypatch.setattr("lbtwist.tap.collectRarely", lambda: None)
     told.daemon.startService()
     told.daemon.services.append(told.child)
 

@@ -23,7 +23,8 @@ from lbtwist import syslog, sysloglinks
 from lbtwist.config.model import ServerConfig
 from lbtwist.discovery import Answer, NotResolved
 from lbtwist.errors import StartError
-from lbtwist.logwriter import BATCH, TICK, Logs
+from lbtwist.logs import Logs
+from lbtwist.logwriter import BATCH, TICK
 from lbtwist.syslog import FIRST_PAUSE, MOST_PAUSE, Place, SyslogWriter
 from lbtwist.sysloglinks import Gone, Messages, Stream
 

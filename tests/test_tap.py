@@ -8,15 +8,16 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+from signalling import Running, answersKept
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.python.usage import UsageError
 
+import lbtwist.collecting
 import lbtwist.tap
 from lbtwist.errors import StartError
 from lbtwist.service import LoadBalancer
 from lbtwist.tap import Daemon, Options, makeService
-from lbtwist.testing import Pump
 
 GOOD = """
 [frontend www]
@@ -150,7 +151,7 @@ def daemon(monkeypatch, signals):
     """One that changes nothing in the process of the tests."""
     collected = []
     monkeypatch.setattr(
-        lbtwist.tap,
+        lbtwist.collecting,
         "gc",
         SimpleNamespace(
             collect=lambda: collected.append("collect"),
@@ -215,33 +216,10 @@ def test_anotherError(daemon, capsys):
     assert capsys.readouterr().err == "ValueError: no\n"
 
 
-class Running(Pump):
-    """A reactor that can be stopped, and has Twisted's answers to signals."""
-
-    stopped = 0
-
-    def sigTerm(self, number, frame):
-        raise AssertionError("Twisted's answer")
-
-    sigInt = sigTerm
-
-    def stop(self):
-        self.stopped += 1
-
-    def callFromThread(self, function, *arguments):
-        self.callLater(0, function, *arguments)
-
-
 @pytest.fixture
 def signals():
-    """Whatever a test does to them, they are afterwards as before."""
-    numbers = (
-        signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2
-    )  # fmt: skip
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, answer in zip(numbers, before, strict=True):
-        signal.signal(number, answer)
+    with answersKept():
+        yield
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

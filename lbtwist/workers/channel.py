@@ -195,12 +195,6 @@ class Channel:
             self._received(name, values, descriptors)
         return None
 
-    def readConnectionLost(self, reason: Failure) -> None:
-        self.connectionLost(reason)
-
-    def writeConnectionLost(self, reason: Failure) -> None:
-        self.connectionLost(reason)
-
     def connectionLost(self, reason: Failure) -> None:
         if self._connected:
             self.close()

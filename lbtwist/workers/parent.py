@@ -86,11 +86,6 @@ class Workers:
         return self._balancer.config.settings.grace_period
 
     @property
-    def pids(self) -> list[int]:
-        """The numbers of their processes, 0 where there is none now."""
-        return [one.pid for one in self._workers]
-
-    @property
     def restarts(self) -> int:
         """How often one has died and was replaced."""
         return sum(one.restarts for one in self._workers)

@@ -5,8 +5,7 @@ come to. In a worker nobody else changes it, but for what real traffic there mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import attr
 
@@ -53,12 +52,16 @@ def statesOf(pool: Pool) -> dict[str, ServerState]:
     return {one.name: ServerState.of(one) for one in pool.servers if not one.leaving}
 
 
-def changes(before: Mapping[str, ServerState], now: Mapping[str, ServerState]) -> Any:
+def changes(
+    before: Mapping[str, ServerState], now: Mapping[str, ServerState]
+) -> dict[str, ServerState]:
     """@return: of those that are now what is not as it was."""
     return {name: state for name, state in now.items() if before.get(name) != state}
 
 
-def take(pool: Pool, said: Mapping[str, ServerState], share: Any) -> list[Server]:
+def take(
+    pool: Pool, said: Mapping[str, ServerState], share: Callable[[int], int]
+) -> list[Server]:
     """
     Have the servers of a pool be as the parent says. The pool has to look at them then.
 

@@ -7,7 +7,6 @@ Its program is L{lbtwist.workers.__main__}.
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import socket
@@ -22,6 +21,7 @@ from twisted.logger import LogEvent, Logger, LogLevel, eventAsText, globalLogBeg
 
 from lbtwist.applying import Applying
 from lbtwist.building import Building
+from lbtwist.collecting import collectRarely
 from lbtwist.config.model import Bind, Config
 from lbtwist.errors import BalancerError, StartError
 from lbtwist.net.profiles import Profile
@@ -327,13 +327,6 @@ def _unpickled(data: bytes) -> Any:
         return "unknown", f"{type(failed).__name__}: {failed}"
 
 
-def _freeze() -> None:
-    # As in L{lbtwist.tap}: what comes and goes with a request has no circles.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
 def main() -> None:
     """Be a worker."""
     if len(sys.argv) > 1 and sys.argv[1] == "lbtwist":
@@ -343,7 +336,7 @@ def main() -> None:
     from twisted.internet import reactor
 
     os.set_inheritable(CHANNEL, False)
-    worker = Worker(socket.socket(fileno=CHANNEL), reactor, _freeze)
+    worker = Worker(socket.socket(fileno=CHANNEL), reactor, collectRarely)
     logged: Any = worker.logged
     globalLogBeginner.beginLoggingTo([logged], redirectStandardIO=False)
     running: Any = reactor

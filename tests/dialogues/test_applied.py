@@ -508,7 +508,7 @@ class TestPools:
             client.receives(rb"HTTP/1.1 .*hi")
             balancer.advance(1.1)
             c.isEnded()
-            assert not balancer.running.memberships.retired
+            assert not balancer.running.roster.retired
             answers(client, a)
 
     def test_whoWaitsForAPoolThatGoesIsServed(self):

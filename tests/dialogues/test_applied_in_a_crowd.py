@@ -271,18 +271,18 @@ class Crowd:
 def left(balancer):
     """What is there that should not be when nobody is there."""
     running = balancer.running
-    memberships = running.memberships
-    pools = [*running.pools.values(), *memberships.retired]
+    roster = running.roster
+    pools = [*running.pools.values(), *roster.retired]
     return {
         "process": running.process.active, "retired": running.retired,
         "frontends": [one for one in running.process.frontends if one.active or one.connections],
         "counting": [one for one in running.process.frontends if one.leaving or one.sessions],
-        "pools": [*memberships.retired, *(one for one in pools if one.active or one.queued)],
+        "pools": [*roster.retired, *(one for one in pools if one.active or one.queued)],
         "servers": [
             one for pool in pools for one in pool.servers
             if one.active or one.sessions or one.leaving
         ],
-        "gone": [one for one in memberships._gone.values() if one],
+        "gone": list(roster._gone),
     }  # fmt: skip
 
 
