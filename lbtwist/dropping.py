@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lbtwist.config.model import Config
+from lbtwist.config.model import Config, EventLogTarget, LogTarget
 from lbtwist.errors import StartError
 
 if TYPE_CHECKING:
@@ -61,16 +61,24 @@ def filesOf(config: Config) -> list[str]:
     for pool in config.pools.values():
         for server in pool.members:
             found += [server.certificate, server.key, server.ca]
+    for target in targetsOf(config):
+        found += [target.options.certificate, target.options.key, target.options.ca]
+    found += [bind.tokens for bind in config.settings.admin]
     return list(dict.fromkeys(filter(None, found)))
 
 
 def logsOf(config: Config) -> list[str]:
-    """@return: the files of logs."""
-    targets = [
-        *(target for frontend in config.frontends.values() for target in frontend.log),
-        *config.settings.event_log,
-    ]
-    return list(dict.fromkeys(one.path for one in targets if one.target == "file"))
+    """@return: the files of logs, that of changes among them."""
+    paths = [one.path for one in targetsOf(config) if one.target == "file"]
+    if config.settings.audit is not None:
+        paths.append(config.settings.audit.path)
+    return list(dict.fromkeys(filter(None, paths)))
+
+
+def targetsOf(config: Config) -> list[LogTarget | EventLogTarget]:
+    """@return: where lines go, of exchanges and of events."""
+    logs = (target for frontend in config.frontends.values() for target in frontend.log)
+    return [*logs, *config.settings.event_log]
 
 
 def socketsOf(config: Config) -> list[str]:

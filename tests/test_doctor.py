@@ -136,14 +136,15 @@ def asNobody(*tests, **facts):
 
 def test_anotherUser():
     about = config(
-        "[tls site]\ncertificate = site.pem\nclient-ca = ca.pem\n[global]\nadmin = unix:lb.sock\n"
-        "log = file:access.log", bind=":8443 tls=site",
+        "[tls site]\ncertificate = site.pem\nclient-ca = ca.pem\n[global]\nlog = file:access.log\n"
+        "admin = unix:lb.sock, web:127.0.0.1:8404 tokens=tokens", bind=":8443 tls=site",
     )  # fmt: skip
     machine = asNobody("test -r /etc/lb/ca.pem", "test -w /etc/lb")
     found = list(checkUser(about, machine, "nobody"))
     assert [(item.state, item.what) for item in found] == [
         ("missing", "nobody cannot read /etc/lb/site.pem, nor what is changed in it later"),
         ("ok", "nobody can read /etc/lb/ca.pem"),
+        ("missing", "nobody cannot read /etc/lb/tokens, nor what is changed in it later"),
         ("ok", "nobody can write log /etc/lb/access.log"),
         ("ok", "nobody can make and remove /etc/lb/lb.sock"),
     ]
@@ -151,7 +152,7 @@ def test_anotherUser():
     # Of a log that is there already the file counts.
     machine.modes["/etc/lb/access.log"] = stat.S_IFREG | 0o640
     found = list(checkUser(about, machine, "nobody"))
-    assert found[2].mend == "chown nobody /etc/lb/access.log"
+    assert found[3].mend == "chown nobody /etc/lb/access.log"
 
 
 def test_anotherUserOfWhomNothingIsKnown():
@@ -477,6 +478,20 @@ def test_socketsAndLogs():
     assert items[5].mend == "chown $(id -un) /log"
 
 
+def test_filesOfTheProcess():
+    about = config(
+        "[global]\nadmin = unix:/run/lb/lb.sock, web:127.0.0.1:8404 tokens=/tokens\n"
+        "audit = file:/none/audit.log\nevent-log = file:/log/events.log",
+        frontend="log = unix:/dev/log, tcp:10.0.0.9:514",
+    )
+    items = list(checkFiles(about, Machine({"/run/lb": None, "/log": None})))
+    assert [(item.state, item.what) for item in items] == [
+        ("ok", "admin unix:/run/lb/lb.sock: /run/lb can be written"),
+        ("ok", "log /log/events.log: /log can be written"),
+        ("missing", "log /none/audit.log: there is no directory /none"),
+    ]
+
+
 def certified(expires=365, begins=-10):
     authority = trustme.CA()
     return authority, authority.issue_cert(
@@ -492,6 +507,15 @@ def chained(leaf, authority, key=None):
 
 def withTLS(path="/c.pem", more=""):
     return config(f"[tls site]\ncertificate = {path}\n{more}", bind=":8443 tls=site")
+
+
+def test_whatSyslogServersAreShown():
+    authority, leaf = certified(expires=1)
+    about = config(frontend="log = tls:10.0.0.9:6514 sni=logs.test certificate=/c.pem ca=/ca.pem")
+    machine = Machine({"/c.pem": chained(leaf, authority)})
+    found = [one.what for one in checkCertificates(about, machine) if one.state == "missing"]
+    assert found[-1] == "log tls:10.0.0.9:6514 ca: /ca.pem has no certificate in PEM form"
+    assert found[0].startswith("log tls:10.0.0.9:6514 /c.pem: ")
 
 
 def test_aGoodCertificate():

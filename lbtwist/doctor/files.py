@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from lbtwist.config.model import Config, TLSConfig
 from lbtwist.doctor.facts import Facts, Item, either, look, missing, ok
 from lbtwist.doctor.system import binds, members
+from lbtwist.dropping import logsOf, targetsOf
 from lbtwist.net.ocsp import respondersOf
 
 SOON = 14
@@ -31,6 +32,9 @@ def checkFiles(config: Config, facts: Facts) -> Iterator[Item]:
     for bind in binds(config):
         if bind.kind == "unix":
             yield _directory(f"bind unix:{bind.path}", bind.path, facts)
+    for door in config.settings.admin:
+        if door.kind == "unix":
+            yield _directory(f"admin {door}", door.path, facts)
     for pool, server in members(config):
         if server.kind == "unix":
             mode = facts.mode(server.path)
@@ -40,8 +44,7 @@ def checkFiles(config: Config, facts: Facts) -> Iterator[Item]:
                 f"server {pool.name}/{server.name}: there is no socket {server.path}",
                 f"ls -l {os.path.dirname(server.path)}  # start the server, or mend the path",
             )
-    logs = {t.path for frontend in config.frontends.values() for t in frontend.log if t.path}
-    for path in sorted(logs):
+    for path in sorted(logsOf(config)):
         if facts.mode(path) is None:
             yield _directory(f"log {path}", path, facts)
         else:
@@ -81,6 +84,14 @@ def checkCertificates(config: Config, facts: Facts) -> Iterator[Item]:
             yield from _shown(label, server.certificate, server.key, None, facts)
         if server.ca:
             authorities.setdefault(server.ca, f"server {pool.name}/{server.name} ca")
+    for target in targetsOf(config):
+        options, label = target.options, f"log {target.target}:{target.host}:{target.port}"
+        pair = (options.certificate, options.key)
+        if options.certificate and pair not in seen:
+            seen.add(pair)
+            yield from _shown(label, options.certificate, options.key, None, facts)
+        if options.ca:
+            authorities.setdefault(options.ca, f"{label} ca")
     collector = config.settings.otlp
     if collector is not None and collector.options.ca:
         authorities.setdefault(collector.options.ca, "otlp ca")
