@@ -95,6 +95,25 @@ class Crowd:
             except OSError as error:
                 raise OSError(f"connection {len(self.clients)}: {error}") from error
 
+    def costs(self, pid: int, count: int) -> dict[str, float]:
+        """
+        Grow to L{FEW}, and then to so many.
+
+        @param pid: the process that serves them.
+        @return: C{pss} and C{rss}: bytes of it for each that came after the few.
+        @raise OSError: if one came to nothing.
+        """
+        self.growTo(FEW)
+        time.sleep(SETTLE)
+        few = memory(pid)
+        self.growTo(count)
+        time.sleep(SETTLE)
+        many = memory(pid)
+        return {
+            "pss": (many.pss - few.pss) / (count - FEW),
+            "rss": (many.rss - few.rss) / (count - FEW),
+        }
+
     def left(self) -> int:
         """How many of them were closed by the other side, or were told something."""
         poll = select.poll()
@@ -108,19 +127,10 @@ def measure(case: Case, running: Running, outcome: Outcome) -> None:
     outcome.problems += checkAnswers(case, running)
     base = memory(running.pid)
     with Crowd(running.port, ask) as crowd:
-        crowd.growTo(FEW)
-        time.sleep(SETTLE)
-        few = memory(running.pid)
-        crowd.growTo(MANY)
-        time.sleep(SETTLE)
-        many = memory(running.pid)
+        figures = crowd.costs(running.pid, MANY)
         left = crowd.left()
     problems = (f"{left} of {MANY} connections were closed",) if left else ()
-    figures = {
-        "pss": (many.pss - few.pss) / (MANY - FEW),
-        "rss": (many.rss - few.rss) / (MANY - FEW),
-        "base": float(base.rss),
-    }
+    figures["base"] = float(base.rss)
     outcome.samples.append(Sample(figures, problems))
     say(f"    {running.program.name:<13} {figures['pss']:.0f} bytes per connection")
     asked = running.asked + MANY

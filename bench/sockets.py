@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attr
 
-from bench.cases import FEW, SOCKETS, Case
+from bench.cases import SOCKETS, Case
 from bench.echo import MESSAGE, SAID, UPGRADE
 from bench.idle import SETTLE, Crowd, hear, inRounds
 from bench.load import Bench, Outcome, Sample, checkAnswers, checkLog, say
@@ -208,25 +208,15 @@ def measure(bench: Bench, case: Case, echo: int, running: Running, outcome: Outc
     ports = bench.origin.serverA, bench.origin.serverB
     asking = Asking(running.port)
     with Crowd(running.port, upgrade, LIMIT) as crowd:
-        crowd.growTo(FEW)
-        time.sleep(SETTLE)
-        few = memory(running.pid)
-        crowd.growTo(count)
-        time.sleep(SETTLE)
-        many = memory(running.pid)
+        figures = crowd.costs(running.pid, count)
         generations = [
             configured(echo, number, LBTWIST.server, *ports) for number in range(1, RELOADS + 1)
         ]
         # Not before, or it would have been idle for too long.
         with asking:
-            figures = reloads(running, asking, generations)
+            figures |= reloads(running, asking, generations)
         problems = alive(crowd)
-    figures |= {
-        "open": float(count),
-        "pss": (many.pss - few.pss) / (count - FEW),
-        "rss": (many.rss - few.rss) / (count - FEW),
-        "base": float(base.rss),
-    }
+    figures |= {"open": float(count), "base": float(base.rss)}
     outcome.samples.append(Sample(figures, tuple(problems)))
     say(
         f"    {running.program.name:<13} {figures['pss']:.0f} bytes per WebSocket,"
