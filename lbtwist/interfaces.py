@@ -439,6 +439,15 @@ class ILoadBalancer(Interface):
         @raise KeyError: if there is no such frontend.
         """
 
+    def apply(config):  # type: ignore[no-untyped-def]
+        """
+        Go by another configuration, for which the registry is that of the first. What is the
+        same in both goes on with all it has; what is there no more comes to its end.
+
+        @return: the L{lbtwist.config.difference.Difference}.
+        @raise lbtwist.errors.StartError: if it cannot be put in place; nothing has changed then.
+        """
+
     def drainServer(pool, name):  # type: ignore[no-untyped-def]
         """
         Have a server get no new clients: those it has go on, and those who are bound to it
