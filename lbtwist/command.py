@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from getopt import GetoptError, gnu_getopt
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -54,7 +53,7 @@ class DoctorOptions(usage.Options):
     optFlags = [["json", None, "Print an array of objects: state, what, mend."]]
 
 
-class ExplainOptions(usage.Options):
+class ExplainOptions(operating.AnyOrder):
     """C{lbtwist explain --config FILE 'GET https://HOST/PATH'}."""
 
     synopsis = "[--config FILE] [options] 'METHOD URL' | 'TCP HOST:PORT' | --live"
@@ -93,23 +92,6 @@ class ExplainOptions(usage.Options):
 
     opt_H = opt_header
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Options may follow the request."""
-        try:
-            found, request = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
-        except GetoptError as wrong:
-            raise usage.UsageError(str(wrong)) from None
-        first: list[str] = []
-        for name, value in found:
-            first += [name, value] if self._takes(name) else [name]
-        super().parseOptions([*first, "--", *request])
-
-    def _takes(self, name: str) -> bool:
-        """@return: whether an option has a value."""
-        if name.startswith("--"):
-            return f"{name[2:]}=" in self.longOpt
-        return f"{name[1:]}:" in self.shortOpt
-
     def client(self) -> Client:
         """@raise NoBalancer: if no socket is named."""
         return operating.clientFor(self)
@@ -129,7 +111,7 @@ class ExplainOptions(usage.Options):
             raise usage.UsageError(str(wrong)) from None
 
 
-class TokenOptions(usage.Options):
+class TokenOptions(operating.AnyOrder):
     """C{lbtwist token NAME --scope SCOPE}."""
 
     synopsis = "NAME --scope read|operate|admin"
@@ -138,14 +120,6 @@ class TokenOptions(usage.Options):
         " tokens, and on standard error the token itself, which is nowhere else."
     )
     optParameters = [["scope", "s", "", "What may be done with it: read, operate or admin."]]
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Options may follow the name."""
-        try:
-            found, words = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
-        except GetoptError as wrong:
-            raise usage.UsageError(str(wrong)) from None
-        super().parseOptions([*(word for pair in found for word in pair if word), "--", *words])
 
     def parseArgs(self, name: str) -> None:  # type: ignore[override]
         try:

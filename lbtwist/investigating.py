@@ -14,10 +14,11 @@ from twisted.python import usage
 from lbtwist.admin import blaming
 from lbtwist.admin.client import TIMEOUT, Client
 from lbtwist.admin.live import LONGEST
+from lbtwist.admin.verbs import escaped
 from lbtwist.explaining.explanation import Action, Explanation
 from lbtwist.explaining.words import asText
 from lbtwist.failures import HOUR
-from lbtwist.operating import GOOD, REFUSED, Asking, Progress, asJSON, escaped, tell
+from lbtwist.operating import GOOD, REFUSED, Asking, Progress, asJSON, tell
 from lbtwist.options import Time
 from lbtwist.top import live
 

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from getopt import GetoptError, gnu_getopt
 from typing import Any, TextIO
 
@@ -20,6 +20,7 @@ from lbtwist.admin import planning
 from lbtwist.admin.awaiting import MOST
 from lbtwist.admin.client import TIMEOUT, Client, NoBalancer, Told, addressOf
 from lbtwist.admin.tables import SHOWN, span
+from lbtwist.admin.verbs import escaped
 from lbtwist.config.load import load
 from lbtwist.config.model import AdminBind
 from lbtwist.errors import ConfigError
@@ -55,22 +56,34 @@ def clientFor(options: Any) -> Client:
     return Client(addressOf(config, options["config"]))
 
 
-class Asking(usage.Options):
-    """What all of these commands take. Options may follow the other words."""
+class AnyOrder(usage.Options):
+    """Options that may follow the other words."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        try:
+            found, words = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+        except GetoptError as wrong:
+            raise usage.UsageError(str(wrong)) from None
+        first: list[str] = []
+        for name, value in found:
+            first += [name, value] if self._takes(name) else [name]
+        super().parseOptions([*first, "--", *words])
+
+    def _takes(self, name: str) -> bool:
+        """@return: whether an option has a value."""
+        if name.startswith("--"):
+            return f"{name[2:]}=" in self.longOpt
+        return f"{name[1:]}:" in self.shortOpt
+
+
+class Asking(AnyOrder):
+    """What all of these commands take."""
 
     optParameters = [
         ["config", "c", "lb.ini", "The configuration file, which names the socket."],
         ["socket", "s", "", "The path of the socket, whatever the configuration says."],
     ]
     optFlags = [["json", None, "Print JSON."]]
-
-    def parseOptions(self, options: Any = None) -> None:
-        try:
-            found, words = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
-        except GetoptError as wrong:
-            raise usage.UsageError(str(wrong)) from None
-        first = [word for pair in found for word in pair if word]
-        super().parseOptions([*first, "--", *words])
 
     def client(self) -> Client:
         """@raise NoBalancer: see L{clientFor}, as for C{ConfigError}."""
@@ -221,11 +234,6 @@ def _show(client: Client, options: Any) -> int:
         return tell(told, options)
     print(asJSON(told.value) if options["json"] else written(told.value), end="", flush=True)
     return GOOD
-
-
-def escaped(text: str) -> str:
-    """@return: a word as it is written in a command."""
-    return "".join(f"\\{one}" if one.isspace() or one in ";\\" else one for one in text)
 
 
 def asJSON(value: Any) -> str:

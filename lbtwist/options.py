@@ -22,6 +22,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import attr
 
@@ -291,6 +292,31 @@ class HostName(Kind[str]):
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class URL(Kind[str]):
+    """
+    A whole URL of HTTP or HTTPS.
+
+    @ivar example: how one is written.
+    """
+
+    form = "URL"
+    example = "https://HOST/PATH"
+
+    def parse(self, text: str) -> str:
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError(f"{text[:80]!r} is not a URL: write {self.example}")
+        if "@" in parts.netloc:
+            raise ValueError("a name and a password have no place in a URL: they would not be sent")
+        if "#" in text:
+            raise ValueError("what follows # in a URL is never sent; remove it")
+        return text
 
 
 class Networks(Kind[tuple[Network, ...]]):

@@ -16,9 +16,10 @@ from twisted.python import usage
 
 from lbtwist.admin.client import TIMEOUT, Client, NoBalancer, Told
 from lbtwist.admin.tables import reloadText
+from lbtwist.admin.verbs import escaped
 from lbtwist.errors import ConfigError
 from lbtwist.guards import GuardError, parsed
-from lbtwist.operating import GOOD, REFUSED, Asking, Progress, asJSON, escaped, tell
+from lbtwist.operating import GOOD, REFUSED, Asking, Progress, asJSON, tell
 from lbtwist.options import Time
 from lbtwist.renewing import CONFIRMED, LONGEST, READING, RETURNED, WAITING
 from lbtwist.upgrading import LIMIT

@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -25,9 +24,10 @@ from lbtwist.config.model import Collector
 from lbtwist.discovery import Looks
 from lbtwist.errors import StartError
 from lbtwist.events import plain
-from lbtwist.exchange import Exchange
+from lbtwist.exchange import Cause, Exchange
 from lbtwist.fetching import Fetcher
 from lbtwist.interfaces import ISpanObserver
+from lbtwist.net.pem import trustRootOf
 from lbtwist.notices.outbox import Outbox
 from lbtwist.sansio.otlp import Ended, request
 
@@ -43,7 +43,7 @@ WAIT = 1.0
 LONGEST = 512
 """Characters of a text."""
 
-_UNTOLD = ("-", "L")
+_IN_ORDER = (Cause.DONE, Cause.LOCAL)
 
 
 @implementer(ISpanObserver)
@@ -93,10 +93,13 @@ class Spans:
 
         @raise StartError: if who is to be believed cannot be read.
         """
-        path = self.config.options.ca
-        if path:
-            options = self.config.options
-            self._fetch = Fetcher(self._reactor, self._looks, options.timeout, _trusted(path))
+        options = self.config.options
+        if options.ca:
+            try:
+                trusted = trustRootOf(options.ca)
+            except StartError as error:
+                raise StartError(f"[global] otlp: {error}") from None
+            self._fetch = Fetcher(self._reactor, self._looks, options.timeout, trusted)
 
     def stop(self) -> Deferred[None]:
         """
@@ -123,7 +126,7 @@ class Spans:
             exchange.connection.client, getattr(exchange.frontend, "name", ""),
             "" if pool is None else pool.name, "" if server is None else server.name,
             None if endpoint is None else _address(endpoint.address),
-            exchange.cause + exchange.stage, exchange.cause not in _UNTOLD, exchange.retries,
+            exchange.cause + exchange.stage, exchange.cause not in _IN_ORDER, exchange.retries,
             plain(exchange.reason), exchange.response is not None,
         ))  # fmt: skip
 
@@ -162,17 +165,3 @@ _WITH_SPAN = 32 + 1 + 16 + 1 + 2 + 1 + 16 + 1
 def _address(address: Any) -> tuple[str, int]:
     """@return: of a server; that of a UNIX socket is a path, without a port."""
     return (address, 0) if isinstance(address, str) else (address[0], address[1])
-
-
-def _trusted(path: str) -> Any:
-    """@raise StartError: if there are no certificates in a file."""
-    begin = b"-----BEGIN CERTIFICATE-----"
-    try:
-        with open(path, "rb") as file:
-            text = file.read()
-        found = [Certificate.loadPEM(begin + one) for one in text.split(begin)[1:]]
-    except Exception as error:
-        raise StartError(f"[global] otlp: {path}: cannot be read: {error}") from None
-    if not found:
-        raise StartError(f"[global] otlp: {path}: no certificate is in it")
-    return trustRootFromCertificates(found)

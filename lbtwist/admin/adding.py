@@ -23,7 +23,7 @@ from lbtwist.admin.amending import (
 )
 from lbtwist.admin.audit import Seen
 from lbtwist.admin.changing import seenFrontend, seenServer
-from lbtwist.admin.finding import poolNamed
+from lbtwist.admin.finding import pairOf, poolNamed
 from lbtwist.admin.verbs import Answer, Asked, Level, Refused, Verb
 from lbtwist.config.shown import shownIn
 from lbtwist.events import plain
@@ -40,21 +40,14 @@ def _end(words: Sequence[str]) -> None:
         raise Refused(f"Unknown word {plain(words[0])!r}.")
 
 
-def _pair(words: Sequence[str]) -> tuple[str, str]:
-    pool, slash, name = (words[0] if words else "").partition("/")
-    if not slash or not name:
-        raise Refused("Require 'backend/server'.")
-    return pool, name
-
-
 async def _addServer(asked: Asked, words: Sequence[str]) -> Answer:
-    pool, name = _pair(words)
+    pool, name = pairOf(words)
     poolNamed(asked.balancer, pool)
     return (await addServer(asked.balancer, pool, name, words[1:])).answer("New server registered.")
 
 
 async def _delServer(asked: Asked, words: Sequence[str]) -> Answer:
-    pool, name = _pair(words)
+    pool, name = pairOf(words)
     force = list(words[1:2]) == ["force"]
     _end(words[1 + force :])
     return (await deleteServer(asked.balancer, pool, name, force)).answer("Server deleted.")

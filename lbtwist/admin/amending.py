@@ -18,7 +18,7 @@ import attr
 from lbtwist.admin.finding import frontendNamed, poolNamed, serverNamed
 from lbtwist.admin.planning import LIMIT, MOST_PROBLEMS, Reading, late
 from lbtwist.admin.spelling import checked, named, sectionText, serverWords
-from lbtwist.admin.verbs import Answer, Refused, Severity
+from lbtwist.admin.verbs import Answer, Refused, Severity, inOneLine
 from lbtwist.config.amending import (
     CannotAmend,
     Change,
@@ -64,7 +64,7 @@ class Unfit(Refused):
 
     def __init__(self, problems: Sequence[Problem], lines: bool) -> None:
         """@param lines: whether it came of text with several lines."""
-        self._told = [_line(told(one, lines)) for one in problems[:MOST_PROBLEMS]]
+        self._told = [inOneLine(told(one, lines)) for one in problems[:MOST_PROBLEMS]]
         if len(problems) > len(self._told):
             self._told.append(f"and {len(problems) - len(self._told)} more")
         super().__init__("; ".join(self._told))
@@ -94,11 +94,7 @@ class Amended:
             "summary": self.difference.summary, "changes": self.difference.lines,
             "warnings": list(self.warnings),
         }  # fmt: skip
-        return Answer("".join(f"{_line(one)}\n" for one in lines), value, Severity.INFO)
-
-
-def _line(text: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in text)
+        return Answer("".join(f"{inOneLine(one)}\n" for one in lines), value, Severity.INFO)
 
 
 async def amend(

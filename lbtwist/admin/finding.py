@@ -14,14 +14,24 @@ from lbtwist.server import Server
 from lbtwist.service import Frontend, LoadBalancer
 
 
+def pairOf(words: Sequence[str]) -> tuple[str, str]:
+    """
+    @param words: the first is C{POOL/SERVER}.
+    @return: both names, whether there are such or not.
+    @raise Refused: if it is not of that form.
+    """
+    pool, _, name = (words[0] if words else "").partition("/")
+    if not name:
+        raise Refused("Require 'backend/server'.")
+    return pool, name
+
+
 def serverNamed(balancer: LoadBalancer, words: Sequence[str]) -> tuple[Pool, Server]:
     """
     @param words: the first is C{POOL/SERVER}.
     @raise Refused: if there is none.
     """
-    proxy, slash, name = (words[0] if words else "").partition("/")
-    if not slash or not name:
-        raise Refused("Require 'backend/server'.")
+    proxy, name = pairOf(words)
     pool = balancer.pools.get(proxy)
     if pool is None:
         raise Refused("No such backend.")

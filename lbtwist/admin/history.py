@@ -16,6 +16,7 @@ from typing import Any
 
 import attr
 
+from lbtwist.admin.rows import OF_ONE_PIECE
 from lbtwist.histogram import Histogram
 from lbtwist.looking import PERIOD as LOOK
 from lbtwist.pool import Pool
@@ -35,9 +36,6 @@ NAMES = (
 """What is known of each point: exchanges, failed ones and answers of 5xx in a second; how many
 ran and waited; bytes in a second; what half of them, 95 and 99 of 100 took at the most, in
 seconds."""
-
-OF_ONE_PIECE = 25
-"""So many servers are looked at without a pause."""
 
 _UNKNOWN = math.nan
 # One more, so that a point may come while they are read.

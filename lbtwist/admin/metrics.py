@@ -14,19 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from lbtwist.admin.exposition import COUNTER, GAUGE, HISTOGRAM, Bucketed, Metric, Value
+from lbtwist.admin.rows import CLASSES, FRONTEND_STATES, POOL_STATES, SERVER_STATES
 from lbtwist.admin.seen import Seen
 from lbtwist.events import stateOf
 from lbtwist.membership import Membership
 
 Read = Callable[[Seen], Value]
 
-FRONTEND_STATES = ("OPEN", "FULL", "PAUSED", "STOP")
-POOL_STATES = ("UP", "DOWN")
-SERVER_STATES = ("UP", "DOWN", "DRAIN", "MAINT", "EJECTED", "LEAVING")
-"""What L{lbtwist.admin.rows.Row.state} says."""
-
 _NOT_HAPROXYS = {"EJECTED": "NOLB", "LEAVING": "MAINT"}
-_CODES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 
 
 # how they are read
@@ -81,7 +76,7 @@ def _asHAProxy(seen: Seen) -> Mapping[str, int]:
 def _codes(seen: Seen) -> Value:
     if "hrsp_other" not in seen.row.values:
         return None
-    return {code: int(seen.row.values[f"hrsp_{code}"]) for code in _CODES}
+    return {code: int(seen.row.values[f"hrsp_{code}"]) for code in CLASSES}
 
 
 def _weighted(seen: Seen) -> Value:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from lbtwist.admin.proving import isFile, objectOf, prove
 from lbtwist.admin.sessions import running
-from lbtwist.admin.verbs import Answer, Asked, Level, Refused, Severity, Verb
+from lbtwist.admin.verbs import Answer, Asked, Level, Refused, Severity, Verb, inOneLine
 from lbtwist.config.difference import ADDED, REMOVED, Difference, Entry, difference
 from lbtwist.config.load import load
 from lbtwist.draining import leftIn
@@ -91,7 +91,7 @@ class Plan:
     @property
     def lines(self) -> list[str]:
         """In words; the last line sums it up."""
-        found = list(map(_line, self.problems))
+        found = [inOneLine(str(problem)) for problem in self.problems]
         entries = self.difference.entries
         for entry, touched in zip(entries, self.touched or [NOTHING] * len(entries), strict=True):
             found += entry.lines(touched.said(entry.what == REMOVED))
@@ -115,11 +115,6 @@ class Plan:
 
 def _count(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}" if count else ""
-
-
-def _line(problem: Problem) -> str:
-    # Anything may stand in a file, and its words in what is said of it.
-    return "".join(one if one.isprintable() else "?" for one in str(problem))
 
 
 def planFor(balancer: LoadBalancer, found: Difference, problems: Sequence[Problem] = ()) -> Plan:
@@ -274,7 +269,7 @@ def late(result: object, seconds: float) -> NoReturn:
 
 def broken(problems: Sequence[Problem]) -> Answer:
     """@return: that a file cannot be used, and why."""
-    lines = [_line(problem) for problem in problems[:MOST_PROBLEMS]]
+    lines = [inOneLine(str(problem)) for problem in problems[:MOST_PROBLEMS]]
     count = sum(problem.severity == "error" for problem in problems)
     if len(problems) > len(lines):
         lines.append(f"and {len(problems) - len(lines)} more")

@@ -28,6 +28,17 @@ SERVER = "server"
 TYPES = {FRONTEND: 0, POOL: 1, SERVER: 2}
 """What stands in the column C{type}."""
 
+FRONTEND_STATES = ("OPEN", "FULL", "PAUSED", "STOP")
+POOL_STATES = ("UP", "DOWN")
+SERVER_STATES = ("UP", "DOWN", "DRAIN", "MAINT", "EJECTED", "LEAVING")
+"""What L{Row.state} says."""
+
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+"""Of responses, for each of which there is a column C{hrsp_}."""
+
+OF_ONE_PIECE = 25
+"""So many servers are read without a pause: a few milliseconds."""
+
 DESCRIPTIONS = {
     "UNK": "Unknown", "INI": "Initializing", "SOCKERR": "Socket error",
     "L4OK": "Layer4 check passed", "L4TOUT": "Layer4 timeout", "L4CON":

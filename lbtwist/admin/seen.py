@@ -15,7 +15,7 @@ import attr
 
 from lbtwist.admin.exposition import Bucketed, exemplar, labels
 from lbtwist.admin.process import ProcessSeen
-from lbtwist.admin.rows import Row, frontendRow, poolRow, serverRow
+from lbtwist.admin.rows import OF_ONE_PIECE, Row, frontendRow, poolRow, serverRow
 from lbtwist.exemplars import Exemplars
 from lbtwist.histogram import Histogram, Times
 from lbtwist.service import LoadBalancer
@@ -23,9 +23,6 @@ from lbtwist.stats import BackTraffic
 
 KINDS = ("took", "responded", "connected", "queued")
 """The histograms of L{Times}."""
-
-OF_ONE_PIECE = 25
-"""So many servers are looked at without a pause: a few milliseconds."""
 
 
 @attr.frozen(eq=False)

@@ -114,6 +114,11 @@ class Answer:
 DONE = Answer()
 
 
+def inOneLine(text: str) -> str:
+    """@return: the same in characters that can be shown; anything may stand in what is quoted."""
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 class Refused(BalancerError):
     """
     A verb cannot do what was asked; it says why, in one line.
@@ -127,9 +132,7 @@ class Refused(BalancerError):
 
     @property
     def answer(self) -> Answer:
-        said = str(self)
-        text = "".join(one if one.isprintable() else "?" for one in said)[:LONGEST]
-        return Answer(f"{text}\n", None, self.severity)
+        return Answer(f"{inOneLine(str(self))[:LONGEST]}\n", None, self.severity)
 
 
 @attr.define(eq=False)
@@ -270,6 +273,11 @@ def commandsOf(line: str) -> list[list[str]]:
     if any(len(words) > MOST_WORDS for words in found):
         raise Refused("Too many words in a command.")
     return found
+
+
+def escaped(word: str) -> str:
+    """@return: a word as it is written in a command, see L{commandsOf}."""
+    return "".join(f"\\{one}" if one.isspace() or one in ";\\" else one for one in word)
 
 
 class Commands:

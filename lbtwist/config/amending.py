@@ -13,6 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import is_
 
 import attr
 
@@ -149,15 +150,11 @@ def changing(kind: str, name: str, change: Callable[[Section], Section]) -> Chan
 
     def changed(sections: Sections) -> Sections:
         found = [change(one) if keyOf(one) == (kind, name) else one for one in sections]
-        if all(map(_same, found, sections)):
+        if all(map(is_, found, sections)):
             raise CannotAmend(f"there is no [{kind} {name}]")
         return found
 
     return changed
-
-
-def _same(one: Section, other: Section) -> bool:
-    return one is other
 
 
 def withoutServer(pool: str, name: str) -> Change:

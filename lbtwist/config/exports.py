@@ -7,7 +7,7 @@ from typing import Any
 from lbtwist.config.fill import BAD, Scope, fill
 from lbtwist.config.ini import Option
 from lbtwist.config.model import Collector, Export, GraphiteOptions, OTLPOptions, StatsDOptions
-from lbtwist.config.model.exports import URL
+from lbtwist.config.model.exports import CollectorURL
 from lbtwist.config.values import itemsOf, tcpAddress, unixPath
 from lbtwist.registry import Registry
 
@@ -29,7 +29,7 @@ def readOTLP(option: Option, scope: Scope, registry: Registry) -> Any:
         return None
     word, *more = words
     try:
-        url = URL().parse(word.text)
+        url = CollectorURL().parse(word.text)
     except ValueError as error:
         scope.error(word.where, str(error))
         return BAD

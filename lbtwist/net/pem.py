@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import ocsp
+from twisted.internet import ssl
 
 from lbtwist.errors import StartError
 from lbtwist.net.ocsp import respondersOf
@@ -25,6 +26,7 @@ MOST = 4 << 20
 
 _GROUPS = {"secp256r1": SECP256R1, "secp384r1": SECP384R1, "secp521r1": SECP521R1}
 _SUFFIXES = (".pem", ".crt", ".cer")
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 class Given:
@@ -194,6 +196,24 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower().rstrip(".") for name in names))
 
 
+def trustRootOf(path: str) -> Any:
+    """
+    @param path: a PEM file.
+    @return: those whose certificates are in it, an
+        L{twisted.internet.interfaces.IOpenSSLTrustRoot}.
+    @raise StartError: naming the file, if there are none.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+        found = [ssl.Certificate.loadPEM(_BEGIN + one) for one in text.split(_BEGIN)[1:]]
+    except Exception as error:
+        raise StartError(f"{path}: cannot be read: {error}") from None
+    if not found:
+        raise StartError(f"{path}: no certificate is in it")
+    return ssl.trustRootFromCertificates(found)
+
+
 def loadCertificates(
     files: Files, path: str, key: str, password: bytes | None, staple: str = "off"
 ) -> list[Certificate]:
@@ -222,7 +242,7 @@ def _load(
     try:
         certificates = x509.load_pem_x509_certificates(text)
     except ValueError as wrong:
-        if b"-----BEGIN CERTIFICATE-----" in text:
+        if _BEGIN in text:
             raise StartError(
                 f"{path}: a certificate in it is damaged ({wrong}); copy it again"
             ) from None

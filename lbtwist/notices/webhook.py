@@ -21,9 +21,8 @@ from zope.interface import implementer
 from lbtwist.events import HealthEvent, plain
 from lbtwist.fetching import Fetcher
 from lbtwist.interfaces import IEnding, IHealthObserver
-from lbtwist.net.ocsp import isHTTP
 from lbtwist.notices.outbox import HOST, Outbox
-from lbtwist.options import Kind, Path, Time, option
+from lbtwist.options import URL, Path, Time, option
 from lbtwist.registry import Context
 from lbtwist.sources.files import secret
 
@@ -33,20 +32,10 @@ MOST = 1000
 SIGNATURE = "X-Lbtwist-Signature"
 
 
-class URL(Kind[str]):
-    """A whole URL of HTTP or HTTPS. Its path may be what gives the right to post."""
+class HookURL(URL):
+    """Its path may be what gives the right to post."""
 
-    form = "URL"
     secret = True
-
-    def parse(self, text: str) -> str:
-        if not isHTTP(text) or not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError(f"{text[:80]!r} is not a URL: write https://HOST/PATH")
-        if "@" in urlsplit(text).netloc:
-            raise ValueError("a name and a password have no place in a URL: they would not be sent")
-        if "#" in text:
-            raise ValueError("what follows # in a URL is never sent; remove it")
-        return text
 
 
 def _some(seconds: float) -> str | None:
@@ -64,7 +53,7 @@ class Webhook:
 
     @attr.frozen
     class Options:
-        url: str = option(URL(), doc="Where events are sent.", positional=True)
+        url: str = option(HookURL(), doc="Where events are sent.", positional=True)
         secret_file: str = option(Path(), "", "A file whose first line signs what is sent.")
         timeout: float = option(Time(), 5.0, "How long one request may take.", check=_some)
 

@@ -23,12 +23,13 @@ from twisted.internet.endpoints import (
     wrapClientTLS,
 )
 from twisted.internet.protocol import Factory
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lbtwist.deadlines import Deadlines, Timed
 from lbtwist.errors import BalancerError, StartError
+from lbtwist.net.pem import trustRootOf
 from lbtwist.sources.files import secret
 
 if TYPE_CHECKING:
@@ -367,19 +368,7 @@ class Link:
 
     def _trust(self) -> Any:
         """@return: whom to believe; L{None} for those whom the machine believes."""
-        path = self._options.ca
-        if not path:
-            return None
-        try:
-            with open(path, "rb") as file:
-                text = file.read()
-            begin = b"-----BEGIN CERTIFICATE-----"
-            found = [Certificate.loadPEM(begin + one) for one in text.split(begin)[1:]]
-        except Exception as error:
-            raise StartError(f"{path}: cannot be read: {error}") from None
-        if not found:
-            raise StartError(f"{path}: no certificate is in it")
-        return trustRootFromCertificates(found)
+        return trustRootOf(self._options.ca) if self._options.ca else None
 
     def _password(self) -> str:
         """@raise StartError: if it cannot be read."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import attr
 
+from lbtwist.admin.verbs import escaped
 from lbtwist.top.sample import KINDS, Rates, Row, Sample
 
 LONGEST_FILTER = 60
@@ -174,17 +175,13 @@ class View:
         elif row.state in ("DRAIN", "MAINT"):
             self.asking = (
                 f"Have {row.name} be ready again? (y/n)",
-                Command(f"set server {_escaped(row.name)} state ready", f"{row.name} is ready."),
+                Command(f"set server {escaped(row.name)} state ready", f"{row.name} is ready."),
             )
         else:
             self.asking = (
                 f"Drain {row.name}: nobody new, {row.active} run there? (y/n)",
-                Command(f"set server {_escaped(row.name)} state drain", f"{row.name} drains."),
+                Command(f"set server {escaped(row.name)} state drain", f"{row.name} drains."),
             )
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{one}" if one.isspace() or one in ";\\" else one for one in text)
 
 
 _KEYS: dict[str, Callable[[View], None]] = {

@@ -133,6 +133,7 @@ What is refused is C{application/problem+json} (RFC 9457): C{{"type", "title",
 
 from __future__ import annotations
 
+from lbtwist.admin.changing import MOST_CONN
 from lbtwist.admin.web import doing
 from lbtwist.admin.web.calls import STREAM, Call, Operation, verb
 from lbtwist.admin.web.shapes import Shape, number, obj, text, word
@@ -206,7 +207,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_SERVER}/weight", OPERATE, "Give a server a weight.",
               doing.setting("weight"), "Server", obj(weight=number(0, MOST_WEIGHT))),
     Operation("POST", f"{_SERVER}/maxconn", OPERATE, "Limit a server; 0 is no limit.",
-              doing.setting("maxconn"), "Server", obj(maxconn=number(0, 10_000_000))),
+              doing.setting("maxconn"), "Server", obj(maxconn=number(0, MOST_CONN))),
     Operation("POST", f"{_SERVER}/address", ADMIN, "Give a server another address.",
               doing.setting("address", "port"), "Server",
               obj({"port": number(1, 65535)}, address=text(256, 1))),

@@ -16,22 +16,19 @@ import attr
 from lbtwist.admin.certifying import certificateNamed
 from lbtwist.admin.history import PERIOD
 from lbtwist.admin.mapping import ACL, MAP, fileNamed
+from lbtwist.admin.rows import OF_ONE_PIECE
 from lbtwist.admin.sessions import Running, running
 from lbtwist.admin.showing import infoOf
 from lbtwist.admin.verbs import Refused
 from lbtwist.admin.web.access import Identity
 from lbtwist.admin.web.answers import JSON, NOTHING, Problem, Reply, encoded
 from lbtwist.admin.web.calls import Call
-from lbtwist.admin.web.tokens import ADMIN, OPERATE, READ
+from lbtwist.admin.web.tokens import OPERATE, SCOPES
 from lbtwist.explaining import asking, explain
 from lbtwist.explaining.blame import KINDS, causeOf, kindOf
 from lbtwist.explaining.words import asText
 from lbtwist.pool import Pool
 from lbtwist.service import Frontend
-
-OF_ONE_PIECE = 25
-"""Servers that are read without a pause."""
-
 
 # who asks
 
@@ -44,7 +41,7 @@ def whoami(call: Call) -> Any:
 def _who(call: Call, who: Identity) -> dict[str, Any]:
     now = call.readings.balancer.deadlines.seconds()
     return {
-        "name": who.name, "scopes": [one for one in (READ, OPERATE, ADMIN) if one in who.scopes],
+        "name": who.name, "scopes": [one for one in SCOPES if one in who.scopes],
         "tokens": call.parts.access.tokens is not None, "by": who.by,
         "expires": None if who.expires is None else round(who.expires - now, 3),
     }  # fmt: skip

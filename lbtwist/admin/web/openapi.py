@@ -11,7 +11,8 @@ from typing import Any
 from lbtwist import __version__
 from lbtwist.admin.web.answers import JSON, PROBLEM
 from lbtwist.admin.web.calls import STREAM, Operation
-from lbtwist.admin.web.shapes import ANY_OBJECT, SHAPES, TEXT, Shape, ref
+from lbtwist.admin.web.shapes import ANY_OBJECT, SHAPES, TEXT, Shape, ref, word
+from lbtwist.admin.whole import SCOPES
 
 _SCRAPED = "/metrics"
 _PROBLEM = {"description": "It is refused.", "content": {PROBLEM: {"schema": ref("Problem")}}}
@@ -69,7 +70,7 @@ def _described(path: str, one: Operation) -> dict[str, Any]:
     if path == _SCRAPED:
         parameters.append({"name": "scope", "in": "query", "schema": {
             "type": "array",
-            "items": {"enum": ["global", "frontend", "backend", "server"], **TEXT},
+            "items": word(*SCOPES),
         }})  # fmt: skip
     if parameters:
         found["parameters"] = parameters

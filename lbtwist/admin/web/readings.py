@@ -11,7 +11,7 @@ from typing import Any
 import attr
 
 from lbtwist.admin.history import History
-from lbtwist.admin.rows import Row, frontendRow, healthOf, poolRow, serverRow
+from lbtwist.admin.rows import CLASSES, Row, frontendRow, healthOf, poolRow, serverRow
 from lbtwist.draining import leftIn
 from lbtwist.events import plain, stateOf
 from lbtwist.health import Admin
@@ -145,8 +145,7 @@ def _named(row: Row, names: Mapping[str, str]) -> dict[str, Any]:
 def _responses(row: Row) -> dict[str, Any] | None:
     if "hrsp_other" not in row.values:
         return None
-    return {name: row.values[f"hrsp_{name}"] for name in ("1xx", "2xx", "3xx", "4xx", "5xx",
-                                                          "other")}  # fmt: skip
+    return {name: row.values[f"hrsp_{name}"] for name in CLASSES}
 
 
 def _lastCheck(row: Row, server: Server) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lbtwist.admin.history import NAMES
+from lbtwist.admin.rows import CLASSES, FRONTEND_STATES, POOL_STATES, SERVER_STATES
 
 Shape = Mapping[str, Any]
 
@@ -72,7 +73,7 @@ def number(least: int, most: int) -> Shape:
     return {"type": "integer", "minimum": least, "maximum": most}
 
 
-_RESPONSES = obj(**dict.fromkeys(("1xx", "2xx", "3xx", "4xx", "5xx", "other"), COUNT))
+_RESPONSES = obj(**dict.fromkeys(CLASSES, COUNT))
 _COMMON = {
     "active": COUNT, "mostActive": COUNT, "limit": MAYBE_COUNT, "total": COUNT, "rate": COUNT,
     "mostRate": COUNT, "bytesIn": COUNT, "bytesOut": COUNT, "responses": maybe(_RESPONSES),
@@ -86,13 +87,12 @@ _BACK = {
 _LATENCY = maybe(obj(p50=NUMBER, p95=NUMBER, p99=NUMBER))
 _LATENCY_WITH_MEAN = maybe(obj(mean=NUMBER, p50=NUMBER, p95=NUMBER, p99=NUMBER))
 _POOL: dict[str, Shape] = {
-    "name": TEXT, "mode": TEXT, "state": word("UP", "DOWN"), "balance": TEXT,
+    "name": TEXT, "mode": TEXT, "state": word(*POOL_STATES), "balance": TEXT,
     "persist": listOf(TEXT), "servers": COUNT, "usable": COUNT, "backup": COUNT,
     "queueLimit": MAYBE_COUNT, "weight": COUNT, **_COMMON, **_BACK, "latency": _LATENCY,
 }  # fmt: skip
 _SERVER: dict[str, Shape] = {
-    "pool": TEXT, "name": TEXT,
-    "state": word("UP", "DOWN", "DRAIN", "MAINT", "EJECTED", "LEAVING"), "status": TEXT,
+    "pool": TEXT, "name": TEXT, "state": word(*SERVER_STATES), "status": TEXT,
     "admin": word("ready", "drain", "maint"), "address": MAYBE_TEXT, "weight": NUMBER,
     "ownWeight": COUNT, "backup": FLAG, "role": TEXT, "sessions": COUNT, "bound": MAYBE_COUNT,
     "idle": COUNT, **_COMMON, **_BACK, "checking": {"type": ["boolean", "null"]},
@@ -112,7 +112,7 @@ SHAPES: dict[str, Shape] = {
         mostRate=COUNT, draining=FLAG, droppedLines=COUNT, bytesOut=COUNT, listeners=COUNT,
     ),
     "Frontend": obj(
-        name=TEXT, mode=TEXT, state=word("OPEN", "FULL", "PAUSED", "STOP"), binds=listOf(TEXT),
+        name=TEXT, mode=TEXT, state=word(*FRONTEND_STATES), binds=listOf(TEXT),
         requestRate=MAYBE_COUNT, mostRequestRate=MAYBE_COUNT, requests=MAYBE_COUNT,
         denied=COUNT, requestErrors=COUNT, handshakes=COUNT, handshakesFailed=COUNT,
         latency=_LATENCY, **_COMMON,

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from lbtwist.admin.rows import statusOf
+from lbtwist.admin.rows import OF_ONE_PIECE, statusOf
 from lbtwist.admin.web.answers import Problem, encoded
 from lbtwist.admin.web.readings import Readings
 from lbtwist.events import stateOf
@@ -25,9 +25,6 @@ from lbtwist.service import Frontend
 
 MOST = 32
 """Streams at once."""
-
-OF_ONE_PIECE = 25
-"""Servers that are read without a pause."""
 
 HEARTBEAT = 15
 """Seconds in which nothing has changed after which a comment is sent."""

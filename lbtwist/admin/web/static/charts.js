@@ -38,7 +38,14 @@ const CHARTS = [
   },
 ];
 
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// A canvas knows nothing of properties, so an element is asked what becomes of one.
+function color(name) {
+  const list = byId("charts-list");
+  list.style.color = `var(${name})`;
+  const found = getComputedStyle(list).color;
+  list.style.color = "";
+  return found;
+}
 
 const hourAndMinute = (seconds) => clock(seconds).slice(0, 5);
 
@@ -109,7 +116,7 @@ class Chart {
           const stroke = color(`--chart-${series}`);
           return {
             stroke, width: 1.5, points: { show: false },
-            fill: fill ? `${stroke}26` : undefined,
+            fill: fill ? `color-mix(in srgb, ${stroke} 15%, transparent)` : undefined,
           };
         }),
       ],
