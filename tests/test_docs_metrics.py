@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lbtwist.admin.exposition import BOUNDS
-from lbtwist.admin.metrics import FRONTEND_STATES, POOL_STATES, SERVER_STATES
+from lbtwist.admin.rows import FRONTEND_STATES, POOL_STATES, SERVER_STATES
 from lbtwist.admin.scraping import AT_ONCE, LIMIT
 from lbtwist.admin.seen import KINDS
 from lbtwist.admin.whole import EVERY, SCOPES

@@ -6,7 +6,7 @@ are, and no others.
 import re
 from pathlib import Path
 
-from lbtwist.admin.metrics import FRONTEND_STATES, POOL_STATES, SERVER_STATES
+from lbtwist.admin.rows import FRONTEND_STATES, POOL_STATES, SERVER_STATES
 from lbtwist.config.load import loadText
 from lbtwist.registry import installed
 

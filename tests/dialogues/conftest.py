@@ -7,7 +7,11 @@ from lbtwist.testing.network import Pump
 
 
 class Threads:
-    """Threads that do their work at once, or when they are told to."""
+    """
+    Threads that do their work at once, or when they are told to.
+
+    @ivar waiting: those that have not begun.
+    """
 
     def __init__(self):
         self.patient = False
@@ -29,7 +33,8 @@ class Threads:
 def threads(monkeypatch):
     found = Threads()
     monkeypatch.setattr(planning, "Thread", found)
-    monkeypatch.setattr(amending, "READING", planning.Reading())
+    for module in (amending, planning):
+        monkeypatch.setattr(module, "READING", planning.Reading())
     monkeypatch.setattr(
         Pump, "callFromThread", lambda self, run, *args: self.callLater(0, run, *args),
         raising=False,

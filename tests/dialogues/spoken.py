@@ -2,6 +2,8 @@
 What the dialogues have in common: configurations, and how most of them begin.
 """
 
+import json
+
 from lbtwist.testing import Balancer
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -41,6 +43,12 @@ log = ${{log}} format={log}
         *names,
         registry=registry,
     )
+
+
+def toldOf(balancer, command):
+    """@return: what an administrator is told who gives a command, as programs are."""
+    _, line = balancer.asks(f"set output json; {command}").split("\n\n")
+    return json.loads(line)
 
 
 def ruled(*request, response=(), frontend="", app="", chat="", more="", log="auto", registry=None):

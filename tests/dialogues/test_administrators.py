@@ -10,6 +10,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
+from spoken import GET, OK, toldOf
 
 from lbtwist.admin.commands import ALL, commandsFor
 from lbtwist.admin.socket import LONGEST_LINE, MOST_AT_ONCE
@@ -41,8 +42,6 @@ server c = ${c}
 check = tcp
 server d = 127.0.0.1:1
 """
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @pytest.fixture
@@ -53,12 +52,6 @@ def balancer():
 
 def serverOf(balancer, name="a", pool="app"):
     return balancer.running.pool(pool).find(name)
-
-
-def valueOf(balancer, command):
-    """@return: what a command says to programs."""
-    _, line = balancer.asks(f"set output json; {command}").split("\n\n")
-    return json.loads(line)
 
 
 def exchanged(balancer, path=b"/"):
@@ -241,7 +234,7 @@ def test_othersHaveTheirTurn(balancer):
     for one, name in ((first, b"a"), (second, b"b")):
         one.socket.send(b";".join(b"set weight app/%b %d" % (name, n) for n in (1, 2, 3)) + b"\n")
     balancer.pump.turn()
-    events = [one["server"] for one in valueOf(balancer, "show events")["value"]]
+    events = [one["server"] for one in toldOf(balancer, "show events")["value"]]
     assert events == ["a", "b"] * 3
 
 
@@ -516,7 +509,7 @@ def test_checksThatAreStopped(balancer):
     balancer.server("a").goesAway()
     balancer.advance(30)
     assert (serverOf(balancer).traffic.checks, stateOf(serverOf(balancer))) == (checks, "UP")
-    assert valueOf(balancer, "show servers state app")["value"][0]["checking"] is False
+    assert toldOf(balancer, "show servers state app")["value"][0]["checking"] is False
     balancer.asks("enable health app/a")
     balancer.advance(10)
     assert stateOf(serverOf(balancer)) == "DOWN"
@@ -535,9 +528,9 @@ def test_aServerThatFollowsIsNotDecidedUpon():
 def test_everyChangeIsTold(balancer):
     balancer.asks("set server app/a state drain; set server app/a weight 9; disable server app/b")
     balancer.asks("set server app/a state ready")
-    events = [(one["server"], one["what"]) for one in valueOf(balancer, "show events")["value"]]
+    events = [(one["server"], one["what"]) for one in toldOf(balancer, "show events")["value"]]
     assert events == [("a", "drain"), ("a", "weight"), ("b", "maint"), ("a", "ready")]
-    assert len(valueOf(balancer, "show events app/b")["value"]) == 1
+    assert len(toldOf(balancer, "show events app/b")["value"]) == 1
     assert "Server app/b is MAINT, reason: by an administrator." in balancer.asks("show events app")
 
 
@@ -550,7 +543,7 @@ def test_aFrontendThatIsDisabled(balancer):
     client = balancer.connects()
     client.sends(GET)
     client.receivesNothing()
-    assert valueOf(balancer, "show stat www 1 -1")["value"][0]["state"] == "PAUSED"
+    assert toldOf(balancer, "show stat www 1 -1")["value"][0]["state"] == "PAUSED"
     assert balancer.asks("enable frontend www") == ""
     balancer.pump.turn()
     balancer.server("a").accepts().receives(rb"GET.*")
@@ -579,7 +572,7 @@ def test_aFrontendThatIsShutDown(balancer):
     assert balancer.asks("enable frontend www") == (
         "Frontend was previously shut down, cannot enable.\n"
     )
-    assert valueOf(balancer, "show stat www 1 -1")["value"][0]["state"] == "STOP"
+    assert toldOf(balancer, "show stat www 1 -1")["value"][0]["state"] == "STOP"
 
 
 def test_theLimitOfAFrontend(balancer):
@@ -587,7 +580,7 @@ def test_theLimitOfAFrontend(balancer):
     first, second = balancer.connects(), balancer.connects()
     second.sends(GET)
     assert balancer.running.process.active == 1
-    assert valueOf(balancer, "show stat www 1 -1")["value"][0]["state"] == "FULL"
+    assert toldOf(balancer, "show stat www 1 -1")["value"][0]["state"] == "FULL"
     balancer.asks("set maxconn frontend www 2")
     balancer.pump.turn()
     balancer.server("a").accepts().receives(rb"GET.*")
@@ -621,7 +614,7 @@ def test_whatIsUnderWay(balancer):
         "0x3: proto=tcpv4 src=203.0.113.9:40002 fe=raw be=tcp srv=c st=D age=0s",
     ]
     balancer.advance(3)
-    one = valueOf(balancer, "show sess 0x3")["value"]
+    one = toldOf(balancer, "show sess 0x3")["value"]
     assert (one["number"], one["server"], one["age"]) == (3, "c", 3)
 
 
@@ -637,8 +630,8 @@ def test_anExchangeIsEnded(balancer):
 
 def test_itsNumberAsItIsShownToPrograms(balancer):
     clients = [balancer.client(port=40000 + number) for number in range(17)]
-    wanted = valueOf(balancer, "show sess 0x10")["value"]
-    assert valueOf(balancer, f"show sess {wanted['number']}")["value"] == wanted
+    wanted = toldOf(balancer, "show sess 0x10")["value"]
+    assert toldOf(balancer, f"show sess {wanted['number']}")["value"] == wanted
     balancer.asks("shutdown session 16")
     clients[15].isReset()
     assert balancer.running.process.active == 16
@@ -651,7 +644,7 @@ def test_aSessionIsEndedOnBothSides(balancer):
     peer.receives(b"hello")
     assert balancer.asks("shutdown session 0x1") == ""
     client.isReset()
-    assert valueOf(balancer, "show failures raw")["value"][0]["cause"] == "K"
+    assert toldOf(balancer, "show failures raw")["value"][0]["cause"] == "K"
 
 
 def test_allThatRunsWithAServer(balancer):
@@ -681,7 +674,7 @@ def test_onlyTheClientThatIsMeantIsForgotten(balancer):
     for host in ("10.0.0.1", "110.0.0.1", "0.0.1"):
         balancer.client(host).sends(GET)
     balancer.asks("clear table app key 10.0.0.1")
-    assert {one["key"] for one in valueOf(balancer, "show table app")["value"]} == {
+    assert {one["key"] for one in toldOf(balancer, "show table app")["value"]} == {
         "110.0.0.1", "0.0.1",
     }  # fmt: skip
 
@@ -692,13 +685,13 @@ def test_whatAClientIsKnownByEndsWhereTheNextFieldBegins():
     with Balancer(config, "a", "b", "c") as balancer:
         for user in said:
             exchanged(balancer, b"/ HTTP/1.1\r\nX-User: " + user + b"\r\nX-Rest:")
-        keys = [one["key"] for one in valueOf(balancer, "show table app")["value"]]
+        keys = [one["key"] for one in toldOf(balancer, "show table app")["value"]]
         assert {r"1 use=9 server=b\\", r"\xe9"} < set(keys)
         assert r" key=1\ use\=9\ server\=b\\\\ use=0 " in balancer.asks("show table app")
         for key in (r"1\ use=9\ server=b\\\\", r"\\xe9", "x" * 99):
             assert balancer.asks(f"show table app key {key}").count("\n") == 2, key
             balancer.asks(f"clear table app key {key}")
-        assert valueOf(balancer, "show table app")["value"] == []
+        assert toldOf(balancer, "show table app")["value"] == []
 
 
 # what was
@@ -709,7 +702,7 @@ def test_whatHasFailed(balancer):
     client = balancer.client(port=40001)
     client.sends(b"GET /no HTTP/1.1\r\nHost: h\r\n\r\n")
     client.receives(b"HTTP/1.1 403 .*")
-    found = valueOf(balancer, "show failures")["value"]
+    found = toldOf(balancer, "show failures")["value"]
     assert [(one["status"], one["request"], one["rule"]) for one in found] == [
         (400, "", ""), (403, "GET /no HTTP/1.1", 'deny if path == "/no"'),
     ]  # fmt: skip
@@ -725,7 +718,7 @@ def test_countersBeginAnew(balancer):
     balancer.advance(1.5)
 
     def first(name):
-        return valueOf(balancer, "show stat www 1 -1")["value"][0]["values"][name]
+        return toldOf(balancer, "show stat www 1 -1")["value"][0]["values"][name]
 
     assert (first("req_tot"), first("rate_max")) == (1, 1)
     balancer.asks("clear counters")
@@ -834,16 +827,16 @@ def test_howAnAnswerIsMeant(balancer):
 
 
 def test_answersForPrograms(balancer):
-    assert valueOf(balancer, "get weight app/a") == {
+    assert toldOf(balancer, "get weight app/a") == {
         "severity": "output", "value": {"weight": 4, "initial": 4},
     }  # fmt: skip
-    assert valueOf(balancer, "x") == {
+    assert toldOf(balancer, "x") == {
         "severity": "error", "text": "Unknown command: 'x'. See 'help'.",
     }  # fmt: skip
-    assert valueOf(balancer, "disable server app/a") == {"severity": "output", "text": ""}
+    assert toldOf(balancer, "disable server app/a") == {"severity": "output", "text": ""}
     for verb in ALL:
         if verb.words[0] == "show":
-            assert "value" in valueOf(balancer, " ".join(verb.words)), verb
+            assert "value" in toldOf(balancer, " ".join(verb.words)), verb
 
 
 def test_anAnswerThatCannotBeWritten(balancer):

@@ -3,13 +3,12 @@ An administrator adds servers, pools, frontends and whole sections to a balancer
 takes them away: what is there already goes on.
 """
 
-import json
 from contextlib import suppress
 from types import SimpleNamespace
 
 import attr
 import pytest
-from spoken import GET, OK, request
+from spoken import GET, OK, request, toldOf
 
 from lbtwist.testing import Balancer
 
@@ -50,12 +49,6 @@ def balancer(threads):
 def at(balancer, name):
     """@return: the address of a server, as it is written."""
     return f"unix:{balancer.server(name).path}"
-
-
-def told(balancer, command):
-    """@return: what a command says to programs."""
-    _, line = balancer.asks(f"set output json; {command}").split("\n\n")
-    return json.loads(line)
 
 
 def servers(balancer, pool="app"):
@@ -368,13 +361,13 @@ class TestSections:
         assert "Unknown word" in balancer.asks("add config x <<\n[pool x]\n")
 
     def test_forPrograms(self, balancer):
-        said = told(balancer, "add config <<\n[pool app]\nbalance = random\n")
+        said = toldOf(balancer, "add config <<\n[pool app]\nbalance = random\n")
         assert said["severity"] == "info"
         assert said["value"] == {
             "summary": "1 changed", "warnings": [],
             "changes": ["~ pool app: balance leastconn -> random"],
         }  # fmt: skip
-        said = told(balancer, "add config <<\n[pool app]\nbalance = rand\n")
+        said = toldOf(balancer, "add config <<\n[pool app]\nbalance = rand\n")
         assert said["severity"] == "error"
         assert said["value"]["problems"][0].startswith("line 2: [pool app] balance: unknown")
 

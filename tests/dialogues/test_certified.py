@@ -3,12 +3,12 @@ An administrator has other certificates used, without files or with them: what i
 on, and what does not fit is refused.
 """
 
-import json
 import os
 
 import pytest
 from authority import Authority, keyPEM, pem
 from secured import Secured, clientContext
+from spoken import toldOf
 
 from lbtwist.admin import certifying
 from lbtwist.testing import Balancer
@@ -202,8 +202,7 @@ def test_whatIsShown(balancer):
     assert found["Sections"] == "site"
     assert found["notAfter"].endswith(" GMT")
     assert "not referenced" in balancer.asks("show ssl cert nope")
-    _, line = balancer.asks("set output json; show ssl cert site.pem").split("\n\n")
-    assert json.loads(line)["value"]["Sections"] == ["other", "site"]
+    assert toldOf(balancer, "show ssl cert site.pem")["value"]["Sections"] == ["other", "site"]
 
 
 def test_keysAreSeenNowhere(balancer, caplog):

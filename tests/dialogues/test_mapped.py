@@ -3,10 +3,8 @@ An administrator changes what rules look up in files: it counts for every rule, 
 request on, and the files stay as they are.
 """
 
-import json
-
 import pytest
-from spoken import OK, request
+from spoken import OK, request, toldOf
 
 from lbtwist.admin import mapping
 from lbtwist.rules import tables
@@ -170,8 +168,7 @@ def test_whatThereIs(balancer):
         f"0 ({path}/who.map) pattern loaded from file '{path}/who.map' used by map at file"
         " 'lb.ini' line 11. entry_cnt=2",
     ]
-    _, line = balancer.asks("set output json; show acl").split("\n\n")
-    assert json.loads(line)["value"] == {
+    assert toldOf(balancer, "show acl")["value"] == {
         "files": [{"id": 0, "file": f"{path}/bad.lst", "entries": 1, "rule": "lb.ini:9:5"}]
     }
 

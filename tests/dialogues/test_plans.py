@@ -3,14 +3,13 @@ An administrator asks what another file would change in a balancer that runs: it
 words, with how many it concerns, and nothing changes.
 """
 
-import json
 import os
 
 import pytest
+from spoken import GET, toldOf
 
 from lbtwist.admin import planning
 from lbtwist.testing import Balancer
-from lbtwist.testing.network import Pump
 
 CONFIG = """
 [global]
@@ -33,43 +32,7 @@ server b = ${b}
 mode = tcp
 server c = ${c} maxconn=1
 """
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 OLD = CONFIG[CONFIG.index("[frontend old]"):CONFIG.index("[pool app]")]
-
-
-class Threads:
-    """
-    Threads that do their work at once, or when they are told to.
-
-    @ivar waiting: those that have not begun.
-    """
-
-    def __init__(self):
-        self.patient = False
-        self.waiting = []
-
-    def __call__(self, target, **options):
-        self.waiting.append(target)
-        return self
-
-    def start(self):
-        if not self.patient:
-            self.work()
-
-    def work(self):
-        self.waiting.pop(0)()
-
-
-@pytest.fixture
-def threads(monkeypatch):
-    found = Threads()
-    monkeypatch.setattr(planning, "Thread", found)
-    monkeypatch.setattr(planning, "READING", planning.Reading())
-    monkeypatch.setattr(
-        Pump, "callFromThread", lambda self, run, *args: self.callLater(0, run, *args),
-        raising=False,
-    )
-    return found
 
 
 class Planned(Balancer):
@@ -89,11 +52,6 @@ class Planned(Balancer):
         """@return: what is said of a file with this text."""
         self.path.write_text(text)
         return self.asks(f"plan {self.path}").splitlines()
-
-    def valueOf(self, command):
-        """@return: what a command says to programs."""
-        _, line = self.asks(f"set output json; {command}").split("\n\n")
-        return json.loads(line)
 
 
 @pytest.fixture
@@ -180,7 +138,7 @@ def test_whoUsesWhatChanges(balancer):
 def test_forPrograms(balancer):
     client = balancer.client()
     balancer.path.write_text(CONFIG.replace("persist = source", "persist = source\nretries = 2"))
-    found = balancer.valueOf(f"plan {balancer.path}")
+    found = toldOf(balancer, f"plan {balancer.path}")
     assert found["severity"] == "output"
     assert found["value"] == {
         "running": True, "added": 0, "removed": 0, "changed": 1, "connections": 0,
@@ -204,7 +162,7 @@ def test_problemsOfTheFile(balancer):
     assert "unknown option 'maxcon', did you mean 'maxconn'?" in said[0]
     assert said[1].startswith(f"{path}:21:11: error: [pool tcp] balance: unknown 'lestconn'")
     assert said[2] == "2 errors: nothing would change"
-    found = balancer.valueOf(f"plan {path}")
+    found = toldOf(balancer, f"plan {path}")
     assert found["severity"] == "error"
     assert found["text"].splitlines() == said
     assert [(one["file"], one["line"]) for one in found["value"]["problems"]] == [

@@ -3,10 +3,10 @@ What a client or a server sent that no parser accepts, as C{show errors} shows i
 in HAProxy's form.
 """
 
-import json
 import re
 
 import pytest
+from spoken import toldOf
 
 from lbtwist.testing import Balancer
 
@@ -41,8 +41,7 @@ def balancer():
 
 def captured(balancer, which=""):
     """@return: what C{show errors} says to programs."""
-    _, line = balancer.asks(f"set output json; show errors {which}").split("\n\n")
-    return json.loads(line)["value"]
+    return toldOf(balancer, f"show errors {which}")["value"]
 
 
 def refused(balancer, data):

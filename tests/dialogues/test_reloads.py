@@ -2,11 +2,10 @@
 What administrators say about reloads, by the socket, and what becomes of the balancer.
 """
 
-import json
 from types import SimpleNamespace
 
 import pytest
-from spoken import OK, asks
+from spoken import OK, asks, toldOf
 from twisted.internet.defer import Deferred, succeed
 
 from lbtwist.errors import ConfigError
@@ -62,8 +61,7 @@ class Reloading:
 
     def value(self, command="show reload"):
         """@return: what a command says to programs."""
-        _, line = self.balancer.asks(f"set output json; {command}").split("\n\n")
-        return json.loads(line)["value"]
+        return toldOf(self.balancer, command)["value"]
 
     @property
     def servers(self):

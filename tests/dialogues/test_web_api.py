@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 
 import pytest
+from spoken import GET, OK, toldOf
 from surfing import POOLS, Site, tokenOf
 
 from lbtwist.admin.history import POINTS
@@ -15,8 +16,6 @@ from lbtwist.admin.web.streams import changes
 from lbtwist.errors import StartError
 from lbtwist.looking import PERIOD
 
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SERVER = "/pools/app/servers/a"
 
 
@@ -33,7 +32,7 @@ def exchanged(site, server="a", request=GET):
     accepted = site.balancer.server(server).accepts()
     accepted.receives(rb"GET .*")
     accepted.sends(OK)
-    client.receives(rb"HTTP/1.1 200 OK.*ok")
+    client.receives(rb"HTTP/1.1 200 OK.*hi")
     return client, accepted
 
 
@@ -91,8 +90,7 @@ def test_everythingIsAsItIsDescribed(site, path, name):
 def test_aServerIsWhatTheSocketSaysOfIt(site):
     exchanged(site)
     found = site.get(SERVER)
-    line = site.balancer.asks("set output json; show stat app 4 1").partition("\n\n")[2]
-    [row] = json.loads(line)["value"]
+    [row] = toldOf(site.balancer, "show stat app 4 1")["value"]
     values = row["values"]
     named = {"total": "stot", "active": "scur", "bytesIn": "bin", "bytesOut": "bout",
              "limit": "slim", "ownWeight": "uweight", "status": "status", "address": "addr"}
@@ -350,7 +348,7 @@ def test_anHourOfHistory(site):
         server.receives(rb"GET .*")
         site.balancer.advance(0.5)
         server.sends(OK)
-        client.receives(rb".*ok")
+        client.receives(rb".*hi")
     site.balancer.advance(15)
     found = site.get("/history")
     assert found["period"] == 10 and len(found["at"]) == 3

@@ -4,6 +4,7 @@ WebSockets when the balancer goes away: both who talk by one are told, between t
 
 import random
 import re
+from contextlib import contextmanager
 
 import pytest
 from spoken import asks, www
@@ -33,22 +34,43 @@ def opened(balancer, request=UPGRADE, response=SWITCHING):
     return client, server
 
 
+@contextmanager
+def talking(grace="1h"):
+    """A balancer, and a client and a server that have a WebSocket by it."""
+    with www(settings=f"grace-period = {grace}") as balancer:
+        yield balancer, *opened(balancer)
+
+
 def leaves(balancer):
-    """The balancer is told to go."""
+    """
+    The balancer is told to go.
+
+    @return: a Deferred that fires when it has gone.
+    """
     stopped = balancer.running.stopService()
     balancer.pump.turn()
     return stopped
 
 
+def goes(balancer, client):
+    """The same where nothing is under way: the client hears of it at once."""
+    stopped = leaves(balancer)
+    client.receivesExactly(CLOSE)
+    return stopped
+
+
+def answers(client, server):
+    """The client closes as well, and the server hears it."""
+    client.sends(ANSWER)
+    server.receivesExactly(ANSWER)
+
+
 def test_anIdleOne():
     """The client hears of it at once, the server by the client's answer; all of it ends then."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        stopped = goes(balancer, client)
         server.receivesNothing()
-        client.sends(ANSWER)
-        server.receivesExactly(ANSWER)
+        answers(client, server)
         client.isEnded()
         server.sends(b"\x88\x02\x03\xe9")
         server.ends()
@@ -61,10 +83,8 @@ def test_anIdleOne():
 
 
 def test_theServerEndsFirst():
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        stopped = goes(balancer, client)
         client.sends(ANSWER)
         client.ends()
         server.receivesExactly(ANSWER)
@@ -75,10 +95,8 @@ def test_theServerEndsFirst():
 
 
 def test_whatAClientStillSaysIsNotLost():
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        goes(balancer, client)
         client.sends(MASKED)
         server.receivesExactly(MASKED)
         client.sends(MASKED + ANSWER)
@@ -89,18 +107,15 @@ def test_whatAClientStillSaysIsNotLost():
 
 def test_nothingFollowsAClose():
     """RFC 6455 section 5.5.1: what the server says after it is told to nobody."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        goes(balancer, client)
         server.sends(HELLO * 3)
         client.receivesNothing()
 
 
 def test_aMessageUnderWay():
     """It comes to its end first, and what follows it in the same piece is not begun."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         server.sends(HELLO[:3])
         client.receivesExactly(HELLO[:3])
         leaves(balancer)
@@ -112,8 +127,7 @@ def test_aMessageUnderWay():
 
 
 def test_aMessageOfSeveralFrames():
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         server.sends(b"\x01\x02he")
         client.receivesExactly(b"\x01\x02he")
         leaves(balancer)
@@ -125,8 +139,7 @@ def test_aMessageOfSeveralFrames():
 
 def test_aMessageThatDoesNotEnd():
     """It has the time of the grace, and is broken off."""
-    with www(settings="grace-period = 3s") as balancer:
-        client, server = opened(balancer)
+    with talking("3s") as (balancer, client, server):
         server.sends(HELLO[:3])
         client.receivesExactly(HELLO[:3])
         stopped = leaves(balancer)
@@ -140,10 +153,8 @@ def test_aMessageThatDoesNotEnd():
 
 def test_aClientThatDoesNotAnswer():
     """Then the server is told by us, with a mask, and both connections are closed."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        stopped = goes(balancer, client)
         balancer.advance(CLOSING - 0.1)
         client.receivesNothing()
         server.receivesNothing()
@@ -157,22 +168,18 @@ def test_aClientThatDoesNotAnswer():
 
 def test_aClientThatBreaksOffInTheMiddleOfAMessage():
     """Nothing can be said to the server then."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         client.sends(MASKED[:7])
         server.receivesExactly(MASKED[:7])
-        leaves(balancer)
-        client.receivesExactly(CLOSE)
+        goes(balancer, client)
         balancer.advance(CLOSING + 0.1)
         server.isEnded()
         client.isEnded()
 
 
 def test_aServerThatDoesNotEnd():
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        stopped = goes(balancer, client)
         client.sends(ANSWER)
         client.ends()
         server.receivesExactly(ANSWER)
@@ -185,10 +192,8 @@ def test_aServerThatDoesNotEnd():
 
 def test_aClientThatDoesNotEnd():
     """It has answered, and keeps its connection: nothing more is said to the server."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        stopped = goes(balancer, client)
         client.sends(ANSWER)
         balancer.advance(CLOSING + 0.1)
         server.receivesExactly(ANSWER)
@@ -200,15 +205,13 @@ def test_aClientThatDoesNotEnd():
 
 def test_aServerThatWasHeld():
     """For the sake of the client, who goes without reading all: its end is seen."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         [front] = balancer.running.frontend("www").inbound.connections
         message = b"\x82\x7e" + (8000).to_bytes(2, "big") + bytes(8000)
         while not front.transport.producerPaused:
             server.sends(message)
         stopped = leaves(balancer)
-        client.sends(ANSWER)
-        server.receivesExactly(ANSWER)
+        answers(client, server)
         server.closes()
         client.receives(b"(?s:.*)" + re.escape(CLOSE))
         client.closes()
@@ -217,10 +220,8 @@ def test_aServerThatWasHeld():
 
 def test_aClientThatIsResetAfterItsAnswer():
     """All was said: it is an end like another, and the server has the time for its own."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        stopped = goes(balancer, client)
         client.sends(ANSWER)
         client.resets()
         server.sends(HELLO)
@@ -233,10 +234,8 @@ def test_aClientThatIsResetAfterItsAnswer():
 
 
 def test_aClientThatIsResetInsteadOfAnAnswer():
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        stopped = goes(balancer, client)
         client.resets()
         server.isReset()
         assert stopped.called
@@ -245,8 +244,7 @@ def test_aClientThatIsResetInsteadOfAnAnswer():
 
 def test_aServerThatIsResetWhenTheClientKnows():
     """The client is not reset for that: what it was told could be lost."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         stopped = leaves(balancer)
         server.resets()
         client.receivesExactly(CLOSE)
@@ -256,8 +254,7 @@ def test_aServerThatIsResetWhenTheClientKnows():
 
 def test_aClientThatReadsNothing():
     """It is not waited for without end."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         [front] = balancer.running.frontend("www").inbound.connections
         message = b"\x82\x7e" + (8000).to_bytes(2, "big") + bytes(8000)
         while not front.transport.unsent:
@@ -274,8 +271,7 @@ def test_aClientThatReadsNothing():
 
 def test_aClientThatReadsLate():
     """It gets all that there was, and the Close after it."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         [front] = balancer.running.frontend("www").inbound.connections
         message = b"\x82\x7e" + (8000).to_bytes(2, "big") + bytes(8000)
         count = 0
@@ -284,19 +280,16 @@ def test_aClientThatReadsLate():
             count += 1
         leaves(balancer)
         client.receivesExactly(message * count + CLOSE)
-        client.sends(ANSWER)
-        server.receivesExactly(ANSWER)
+        answers(client, server)
 
 
 def test_bothCloseAlready():
     """A closing handshake that was under way is not disturbed by a second Close."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         server.sends(CLOSE)
         client.receivesExactly(CLOSE)
         stopped = leaves(balancer)
-        client.sends(ANSWER)
-        server.receivesExactly(ANSWER)
+        answers(client, server)
         client.isEnded()
         client.closes()
         server.closes()
@@ -305,12 +298,9 @@ def test_bothCloseAlready():
 
 def test_theClientHadSaidItsClose():
     """It is answered by us; the server's answer comes too late."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        client.sends(ANSWER)
-        server.receivesExactly(ANSWER)
-        stopped = leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        answers(client, server)
+        stopped = goes(balancer, client)
         client.isEnded()
         client.closes()
         server.isEnded()
@@ -358,19 +348,15 @@ def test_oneThatIsOpenedAfterAnotherStart():
 
 
 def test_aSecondDrainSaysNothingMore():
-    with www(settings=LONG) as balancer:
-        client, _ = opened(balancer)
-        leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, _):
+        goes(balancer, client)
         balancer.running.drain(10)
         client.receivesNothing()
 
 
 def test_aSecondSignalWaitsForNothing():
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
-        leaves(balancer)
-        client.receivesExactly(CLOSE)
+    with talking() as (balancer, client, server):
+        goes(balancer, client)
         balancer.running.abort()
         client.isReset()
         server.isReset()
@@ -409,8 +395,7 @@ def test_whenever(seed):
         ends += [] if fragmented else [len(stream)]
     cuts = sorted(dice.randrange(len(stream)) for _ in range(6))
     go = dice.randrange(7)
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         got = at = 0
         for number, cut in enumerate([*cuts, len(stream)]):
             if number == go:
@@ -455,8 +440,7 @@ def passes(balancer, client, server, data):
 
 def test_aLongMessageIsPassedOnByTheKernel():
     """And no further than its end: what is to be said then can be said."""
-    with www(settings=LONG) as balancer:
-        client, server = opened(balancer)
+    with talking() as (balancer, client, server):
         message = framed(4 * READ_SIZE + 2 * LEAST)
         passes(balancer, client, server, message[:-5])
         assert Splice.count == 1
@@ -465,14 +449,12 @@ def test_aLongMessageIsPassedOnByTheKernel():
         server.sends(message[-5:])
         assert Splice.count == 0
         client.receivesExactly(message[-5:] + CLOSE)
-        client.sends(ANSWER)
-        server.receivesExactly(ANSWER)
+        answers(client, server)
 
 
 def test_atTheEndOfAMessageThatTheKernelPassesOn():
     """Nothing can be said in between, though by chance it would be the place."""
-    with www(settings="grace-period = 3s") as balancer:
-        client, server = opened(balancer)
+    with talking("3s") as (balancer, client, server):
         one = framed(100_000)
         assert (FULL_READS + 1) * READ_SIZE < 12 * len(one) < (FULL_READS + 2) * READ_SIZE + LEAST
         passes(balancer, client, server, one * 12)
@@ -485,8 +467,7 @@ def test_atTheEndOfAMessageThatTheKernelPassesOn():
 
 def test_manyMessagesInFullReadsArePassedOnByTheKernel():
     """Nothing is known of where they end then."""
-    with www(settings="grace-period = 3s") as balancer:
-        client, server = opened(balancer)
+    with talking("3s") as (balancer, client, server):
         one = framed(READ_SIZE - 10)
         passes(balancer, client, server, one * (FULL_READS + 2))
         assert Splice.count == 1

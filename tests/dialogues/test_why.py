@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from spoken import toldOf
 
 from lbtwist.testing import Balancer
 
@@ -55,8 +56,7 @@ def goesDown(balancer, name):
 
 def why(balancer, words=""):
     """@return: what C{why} says to programs."""
-    _, line = balancer.asks(f"set output json; why {words}").split("\n\n")
-    return json.loads(line)["value"]
+    return toldOf(balancer, f"why {words}")["value"]
 
 
 def kinds(balancer, words=""):

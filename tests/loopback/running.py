@@ -4,6 +4,7 @@ as an operator starts it, nginx, haproxy. Each gets a directory of its own and p
 that are free, and is ended whatever happens.
 """
 
+import io
 import os
 import random
 import re
@@ -12,16 +13,29 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from textwrap import dedent
 
 import programs
 from bench.system import freePorts
+from lbtwist.command import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TWISTD = str(Path(sys.executable).parent / "twistd")
 TWIST = str(Path(sys.executable).parent / "twist")
 REACTORS = ("lbtwist", "epoll", "asyncio")
+
+DEMO = """\
+[global]
+{settings}
+[frontend www]
+bind = {bind}
+pool = app
+[pool app]
+server one = demo:one
+"""
+"""What does something wherever it runs; more lines of the pool may follow."""
 
 TROUBLE = re.compile(r"^.*(Traceback|Unhandled|Error:|Warning:|CRITICAL).*$", re.M)
 
@@ -105,6 +119,18 @@ class Child:
     def __exit__(self, kind, error, traceback):
         self.kill()
 
+    def begins(self, condition):
+        """
+        @param condition: what it does when it is at work.
+        @return: itself, as soon as it does.
+        """
+        try:
+            self.until(condition)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
     @property
     def pid(self):
         return self.process.pid
@@ -164,12 +190,7 @@ class Balancer(Child):
         self._frontends = len(re.findall(r"^\[frontend ", dedent(text), re.M))
 
     def __enter__(self):
-        try:
-            self.until(lambda: self.out.count(" listens on ") == self._frontends)
-        except BaseException:
-            self.kill()
-            raise
-        return self
+        return self.begins(lambda: self.out.count(" listens on ") == self._frontends)
 
     def __exit__(self, kind, error, traceback):
         try:
@@ -183,6 +204,13 @@ class Balancer(Child):
     def isContent(self):
         """Nothing went wrong inside."""
         assert TROUBLE.findall(self.out + self.err) == [], (self.out + self.err)[-8000:]
+
+    def lbtwist(self, *words):
+        """@return: the exit code of the command, and what it prints, errors among it."""
+        printed = io.StringIO()
+        with chdir(self.directory), redirect_stdout(printed), redirect_stderr(printed):
+            code = main(words)
+        return code, printed.getvalue()
 
     @property
     def events(self):
@@ -284,12 +312,7 @@ class Nginx(Child):
         )  # fmt: skip
 
     def __enter__(self):
-        try:
-            self.until(lambda: listens(self.port))
-        except BaseException:
-            self.kill()
-            raise
-        return self
+        return self.begins(lambda: listens(self.port))
 
 
 class Haproxy(Child):
@@ -305,12 +328,7 @@ class Haproxy(Child):
         super().__init__(["haproxy", "-db", "-f", str(config)], directory, "haproxy")
 
     def __enter__(self):
-        try:
-            self.until(lambda: listens(self.port))
-        except BaseException:
-            self.kill()
-            raise
-        return self
+        return self.begins(lambda: listens(self.port))
 
 
 def listens(port):

@@ -9,6 +9,7 @@ from io import BytesIO
 
 import pytest
 import trustme
+from signalling import TAKEN
 from twisted.application.service import MultiService
 from twisted.internet import reactor, ssl
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
@@ -106,8 +107,7 @@ class State:
         self.readers = set(reactor.getReaders())
         self.writers = set(reactor.getWriters())
         self.observers = list(globalLogPublisher._observers)
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-        self.signals = {number: signal.getsignal(number) for number in numbers}
+        self.signals = {number: signal.getsignal(number) for number in TAKEN}
         self.environment = dict(os.environ)
         self.triggers = {
             phase: [list(getattr(trigger, when)) for when in ("before", "during", "after")]

@@ -3,7 +3,6 @@ What operators see of a balancer that runs: C{lbtwist why}, C{lbtwist explain --
 C{lbtwist top}, in a real terminal (tmux) and elsewhere.
 """
 
-import io
 import json
 import os
 import re
@@ -12,13 +11,10 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from itertools import count
 
 import pytest
 from loopback.running import Balancer, environment, freePorts, until
-
-from lbtwist.command import main
 
 CONFIG = """\
 [global]
@@ -41,13 +37,6 @@ class Seen(Balancer):
         self.port, absent = freePorts(2)
         self.text = CONFIG.format(port=self.port, absent=absent)
         super().__init__(directory, self.text)
-
-    def lbtwist(self, *words):
-        """@return: the exit code of the command, and what it prints, errors among it."""
-        printed = io.StringIO()
-        with chdir(self.directory), redirect_stdout(printed), redirect_stderr(printed):
-            code = main(words)
-        return code, printed.getvalue()
 
     def gets(self, path="/"):
         """@return: the status of an answer."""

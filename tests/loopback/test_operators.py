@@ -3,7 +3,6 @@ A balancer that runs, and what operators have: socat, the command C{lbtwist}, an
 were made for HAProxy.
 """
 
-import io
 import json
 import os
 import pty
@@ -15,13 +14,12 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import chdir, redirect_stderr, redirect_stdout
 
 import pytest
+from loopback import wire
 from loopback.running import REACTORS, TWISTD, Balancer, environment, freePorts, until, write
 
 from lbtwist.admin.client import Client, NoBalancer
-from lbtwist.command import main
 from lbtwist.config.model import AdminBind
 
 pytestmark = pytest.mark.needs("socat")
@@ -59,13 +57,6 @@ class Operated(Balancer):
             capture_output=True, text=True, timeout=15, check=True,
         ).stdout.removesuffix("\n")  # fmt: skip
 
-    def lbtwist(self, *words):
-        """@return: the exit code of the command, and what it prints, errors among it."""
-        printed = io.StringIO()
-        with chdir(self.directory), redirect_stdout(printed), redirect_stderr(printed):
-            code = main(words)
-        return code, printed.getvalue()
-
     def shown(self, *words):
         """@return: what C{lbtwist show} has for programs."""
         code, text = self.lbtwist("show", *words, "--json")
@@ -74,10 +65,7 @@ class Operated(Balancer):
 
     def client(self):
         """@return: a connection of a client that has got an answer."""
-        client = socket.create_connection(("127.0.0.1", self.port), 10)
-        client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert client.recv(65536).startswith(b"HTTP/1.1 200")
-        return client
+        return wire.answered(self.port)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@ C{lbtwist plan}, as a process: beside a balancer that runs, and where none does.
 """
 
 import json
-import socket
 import subprocess
 import sys
 
 import pytest
+from loopback import wire
 from loopback.running import Balancer, environment, freePorts, write
 
 CONFIG = """\
@@ -51,9 +51,7 @@ CHANGED = [
 def test_besideABalancerThatRuns(tmp_path, text):
     with Balancer(tmp_path, text):
         port = int(text.partition("127.0.0.1:")[2].split()[0])
-        client = socket.create_connection(("127.0.0.1", port), 10)
-        client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        client = wire.answered(port)
         new = changed(text).replace("pool = app", "pool = app\nerrors = json")
         write(tmp_path / "new.ini", new)
         www = "~ frontend www: errors html -> json (1 connection)"

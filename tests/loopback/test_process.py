@@ -9,6 +9,7 @@ import sys
 import pytest
 from loopback import wire
 from loopback.running import (
+    DEMO,
     TWIST,
     TWISTD,
     Balancer,
@@ -22,16 +23,6 @@ from loopback.running import (
 )
 
 REQUEST = b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n"
-
-DEMO = """\
-[global]
-{settings}
-[frontend www]
-bind = {bind}
-pool = app
-[pool app]
-server one = demo:one
-"""
 
 
 def started(directory, text, *arguments):
@@ -131,17 +122,6 @@ def test_theCheckOpensNothing(tmp_path):
 # the end
 
 
-def download(port, server):
-    """@return: a client and a server in the middle of a response."""
-    client = wire.connect(port)
-    client.sendall(REQUEST)
-    connection = wire.accept(server)
-    wire.readHead(connection)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
-    wire.readUntil(client, b"half")
-    return client, connection
-
-
 def balancing(server, grace):
     port, = freePorts(1)
     return port, f"""\
@@ -160,7 +140,7 @@ def test_aDownloadIsFinished(tmp_path):
     with wire.listening() as server:
         port, text = balancing(server, "20s")
         with Balancer(tmp_path, text) as balancer, wire.connect(port) as idle:
-            client, connection = download(port, server)
+            client, connection = wire.download(port, server)
             balancer.process.send_signal(signal.SIGTERM)
             assert idle.recv(1) == b"", "who asks for nothing is let go"
             until(lambda: not listens(port))
@@ -180,7 +160,7 @@ def test_aDownloadThatTakesTooLongIsBrokenOff(tmp_path):
     with wire.listening() as server:
         port, text = balancing(server, "300ms")
         with Balancer(tmp_path, text) as balancer:
-            client, connection = download(port, server)
+            client, connection = wire.download(port, server)
             balancer.process.send_signal(signal.SIGTERM)
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
@@ -194,7 +174,7 @@ def test_aSecondSignalDoesNotWait(tmp_path):
     with wire.listening() as server:
         port, text = balancing(server, "1h")
         with Balancer(tmp_path, text) as balancer:
-            client, connection = download(port, server)
+            client, connection = wire.download(port, server)
             balancer.process.send_signal(signal.SIGTERM)
             until(lambda: not listens(port))
             assert balancer.process.poll() is None

@@ -20,6 +20,7 @@ import pytest
 import trustme
 from loopback import wire
 from loopback.running import (
+    DEMO,
     ROOT,
     TROUBLE,
     TWIST,
@@ -38,17 +39,6 @@ from lbtwist.command import Options
 
 UNIT = ROOT / "etc/lbtwist.service"
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
-
-DEMO = """\
-[global]
-grace-period = 20s
-{settings}
-[frontend www]
-bind = {bind}
-pool = app
-[pool app]
-server one = demo:one
-"""
 
 
 def asks(client):
@@ -84,7 +74,7 @@ def test_aServiceThatNotifies(tmp_path):
     """Ready when it accepts, alive while it runs, stopping for as long as it may take."""
     port, = freePorts(1)
     manager = Manager(tmp_path / "notify")
-    text = DEMO.format(settings="", bind=f"127.0.0.1:{port}")
+    text = DEMO.format(settings="grace-period = 20s", bind=f"127.0.0.1:{port}")
     with manager.socket:
         told = [f"NOTIFY_SOCKET={manager.path}", "WATCHDOG_USEC=400000"]
         with Balancer(tmp_path, text, command=["env", *told]) as balancer:
@@ -182,7 +172,7 @@ def test_aNameThatWasNotPassed(tmp_path):
         high.close()
     assert done.returncode == 1
     assert re.search(
-        r"lb\.ini:5.*: cannot listen on systemd:wwww: systemd has passed no socket of this name,"
+        r"lb\.ini:4.*: cannot listen on systemd:wwww: systemd has passed no socket of this name,"
         r" of 1 .*there are: www",
         done.stdout + done.stderr,
     )

@@ -2,14 +2,13 @@
 
 import http.client
 import re
-import socket
 import sys
 from contextlib import contextmanager
 
 import pytest
 from loopback.running import ROOT, TROUBLE, Child, environment, freePorts, listens, until, write
 from loopback.test_wrk import wrk
-from loopback.wire import Doing
+from loopback.wire import Doing, unread
 
 LISTING = ROOT / "docs/listings/measured.py"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -161,21 +160,11 @@ def test_aScopeThatIsNone(balancer):
 
 
 def test_whoDoesNotReadHoldsNobodyUp(balancer):
-    lazy = []
-    for _ in range(6):
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", balancer.metrics))
-        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n" * 20)
-        lazy.append(client)
-    try:
+    with unread(balancer.metrics, b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n" * 20, 6):
         # A seventh is answered, if only that there are too many, and the balancer works.
         assert balancer.ask()[0].status in (200, 503)
         connection = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=15)
         connection.request("GET", "/")
         assert connection.getresponse().status == 200
         connection.close()
-    finally:
-        for client in lazy:
-            client.close()
     until(lambda: balancer.ask()[0].status == 200)

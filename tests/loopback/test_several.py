@@ -12,6 +12,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from loopback import wire
 from loopback.running import Balancer, Nginx, freePorts, run, until
 from loopback.test_wrk import wrk
 
@@ -62,16 +63,10 @@ class Several(Balancer):
             return [int(one) for one in children.read().split()]
 
     def asks(self, command):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as skt:
-            try:
-                skt.connect(str(self.directory / "admin.sock"))
-            except OSError:
-                return ""
-            skt.sendall(f"{command}\n".encode())
-            said = b""
-            while data := skt.recv(65536):
-                said += data
-        return said.decode()
+        try:
+            return wire.command(self.directory / "admin.sock", command)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return ""
 
     def row(self, name, server):
         """@return: one line of C{show stat}, by its columns."""

@@ -3,7 +3,6 @@ A whole process and what it is told: by signals, and by C{lbtwist reload}, C{con
 C{rollback}.
 """
 
-import io
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import signal
 import ssl
 import subprocess
 import sys
-from contextlib import chdir, redirect_stderr, redirect_stdout
 
 import pytest
 import websockets.sync.client
@@ -71,13 +69,6 @@ class Reloading(Balancer):
         """Wait until something is in the log."""
         self.until(lambda: text in self.events)
 
-    def lbtwist(self, *words):
-        """@return: the exit code of the command, and what it prints, errors among it."""
-        printed = io.StringIO()
-        with chdir(self.directory), redirect_stdout(printed), redirect_stderr(printed):
-            code = main(words)
-        return code, printed.getvalue()
-
     @property
     def last(self):
         """What is known of the last reload."""
@@ -103,17 +94,6 @@ def balancer(tmp_path, server):
 def server():
     with wire.listening() as server:
         yield server
-
-
-def download(balancer, server):
-    """@return: a client and a server in the middle of a response."""
-    client = wire.connect(balancer.port)
-    client.sendall(REQUEST)
-    connection = wire.accept(server)
-    wire.readHead(connection)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
-    wire.readUntil(client, b"half")
-    return client, connection
 
 
 def webSocket(balancer, server):
@@ -142,7 +122,7 @@ def refused(port):
 def test_theFileIsReadAgain(tmp_path, server, reactor):
     """What runs goes on, what is bad changes nothing, and no signal is lost."""
     with Reloading(tmp_path, server, reactor) as balancer:
-        client, connection = download(balancer, server)
+        client, connection = wire.download(balancer.port, server)
         balancer.says("server s2 = 127.0.0.1:9")
         balancer.signal(signal.SIGHUP)
         balancer.logs("by SIGHUP: it runs")
@@ -167,8 +147,9 @@ def test_theFileIsReadAgain(tmp_path, server, reactor):
 
 def test_whatRunsEndsByItself(balancer, server):
     """However long that takes: the grace of the configuration does not count."""
-    client, connection = download(balancer, server)
     with wire.connect(balancer.port) as idle:
+        # Once this one is served that one was accepted, too.
+        client, connection = wire.download(balancer.port, server)
         balancer.signal(signal.SIGUSR1)
         assert idle.recv(1) == b""
     until(lambda: refused(balancer.port))

@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from loopback import wire
 from loopback.running import TWISTD, Child, Nginx, environment, freePorts, run, until, write
 from loopback.test_wrk import wrk
 
@@ -47,12 +48,7 @@ class Upgraded(Child):
         )  # fmt: skip
 
     def __enter__(self):
-        try:
-            self.until(lambda: run("curl", "-sf", self.url).returncode == 0)
-        except BaseException:
-            self.kill()
-            raise
-        return self
+        return self.begins(lambda: run("curl", "-sf", self.url).returncode == 0)
 
     def __exit__(self, kind, error, traceback):
         """Whoever has the place now ends, too."""
@@ -74,14 +70,7 @@ class Upgraded(Child):
         return int((self.directory / "twistd.pid").read_text())
 
     def asks(self, command):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as skt:
-            skt.settimeout(90)
-            skt.connect(str(self.directory / "admin.sock"))
-            skt.sendall(f"{command}\n".encode())
-            said = b""
-            while data := skt.recv(65536):
-                said += data
-        return said.decode()
+        return wire.command(self.directory / "admin.sock", command)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import pytest
 import requests
+from loopback import wire
 from loopback.running import REACTORS, Balancer, freePorts, run, until, write
 
 from lbtwist.admin.web.tokens import newLine
@@ -84,10 +85,7 @@ class Administered(Balancer):
 
     def client(self):
         """@return: a connection of a client that has got an answer."""
-        client = socket.create_connection(("127.0.0.1", self.port), 10)
-        client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert client.recv(65536).startswith(b"HTTP/1.1 200")
-        return client
+        return wire.answered(self.port)
 
 
 @pytest.fixture(scope="module")
@@ -151,22 +149,13 @@ def test_whatHappensIsHeard(balancer):
 
 def test_whoDoesNotReadHoldsNobodyUp(balancer):
     """Nor can they grow: what is not read is not kept."""
-    lazy = []
-    for _ in range(40):
-        client = socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        client.connect(("127.0.0.1", balancer.web))
-        client.sendall(
-            b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
-            + balancer.tokens["read"].encode() + b"\r\n\r\n"
-        )  # fmt: skip
-        lazy.append(client)
-    try:
+    request = (
+        b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+        + balancer.tokens["read"].encode() + b"\r\n\r\n"
+    )  # fmt: skip
+    with wire.unread(balancer.web, request, 40):
         assert balancer.get("/api/v1/info")["version"]
         balancer.client().close()
-    finally:
-        for client in lazy:
-            client.close()
 
 
 def test_notReadyWhileItDrains(tmp_path):

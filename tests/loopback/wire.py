@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import threading
+from contextlib import ExitStack, contextmanager
 
 SECONDS = 15
 """How long anything on a socket may take."""
@@ -19,12 +20,52 @@ def connect(port, host="127.0.0.1"):
     return client
 
 
+def answered(port):
+    """@return: the socket of a client that has got an answer, and could ask for more."""
+    client = connect(port)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert readResponse(client)[0].startswith(b"HTTP/1.1 200")
+    return client
+
+
+@contextmanager
+def unread(port, data, count):
+    """So many clients who ask, and take nothing of what is answered."""
+    with ExitStack() as clients:
+        for _ in range(count):
+            client = clients.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", port))
+            client.sendall(data)
+        yield
+
+
+def download(port, server):
+    """@return: a client and a server in the middle of a response, of C{/slow}."""
+    client = connect(port)
+    client.sendall(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
+    connection = accept(server)
+    readHead(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+    readUntil(client, b"half")
+    return client, connection
+
+
 def connectUnix(path):
     """@return: the socket of a client on this machine."""
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(SECONDS)
     client.connect(str(path))
     return client
+
+
+def command(path, text):
+    """@return: what the balancer whose administrators come in here answers to a line."""
+    with connectUnix(path) as client:
+        # An upgrade takes its time.
+        client.settimeout(90)
+        client.sendall(f"{text}\n".encode())
+        return readAll(client).decode()
 
 
 def listening(address=("127.0.0.1", 0), family=socket.AF_INET):
