@@ -8,7 +8,8 @@ L{lbtwist.admission}'s.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from types import MappingProxyType
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -62,6 +63,7 @@ class Process:
     @ivar active: client connections now.
     @ivar maxconn: the most of them; 0 is no limit.
     @ivar accepted: connections accepted so far.
+    @ivar numbers: gives each of them another number.
     """
 
     def __init__(self, maxconn: int, maxHandshakes: int = 0) -> None:
@@ -69,6 +71,7 @@ class Process:
         self.handshakes = Handshakes(maxHandshakes)
         self.active = 0
         self.accepted = 0
+        self.numbers: Iterator[int] = count(1)
         self.frontends: list[Inbound] = []
 
     @property
@@ -207,7 +210,7 @@ class Inbound:
             local = ("", 0)
         client = pair(skt.family, transport.client)
         connection = Connection(
-            process.accepted, client, local, self._deadlines.seconds(),
+            next(process.numbers), client, local, self._deadlines.seconds(),
             bool(self._trusted) and among(client[0], self._trusted),
         )  # fmt: skip
         protocol = self._newProtocol(connection)
@@ -232,7 +235,7 @@ class Inbound:
         except OSError:
             arrival.local = ("", 0)
         arrival.peer = pair(skt.family, transport.client)
-        arrival.number = process.accepted
+        arrival.number = next(process.numbers)
         arrival.acceptedAt = self.seconds()
         if self.full or process.full:
             self._limit()

@@ -47,6 +47,7 @@ CONFIRMED = "confirmed"
 RETURNED = "returned"
 REPLACED = "replaced"
 STUCK = "stuck"
+PARTLY = "partly"
 
 STATES = {
     REFUSED: "nothing was changed",
@@ -57,9 +58,12 @@ STATES = {
     RETURNED: "it has gone back to what ran before",
     REPLACED: "another one came before it was confirmed",
     STUCK: "it runs: going back has failed",
+    PARTLY: "it runs, but not in every worker",
 }
 """How a reload can be, and what that means."""
 
+FAILED = (REFUSED, RETURNED, STUCK, PARTLY)
+"""Those in which what was asked for does not run, or not everywhere."""
 
 _LEAVING = "The balancer is about to end."
 
@@ -93,6 +97,9 @@ class Renewed(Protocol):
 
     def apply(self, config: Config) -> Difference:
         """@raise StartError: if it cannot be put in place; nothing has changed then."""
+
+    async def settled(self) -> list[str]:
+        """See L{lbtwist.service.LoadBalancer.settled}."""
 
 
 class Read(Protocol):
@@ -201,7 +208,8 @@ class Renewal:
         @param guards: what has to hold meanwhile; see L{lbtwist.guards}.
         @param force: even if another one waits to be confirmed: what there will be to go back
             to is what ran before that.
-        @return: how it went: L{REFUSED}, L{UNCHANGED}, L{APPLIED} or L{WAITING}. It fails with
+        @return: how it went: L{REFUSED}, L{UNCHANGED}, L{APPLIED} or L{WAITING}; L{PARTLY} where a
+            worker cannot go by it, L{RETURNED} if it should have been confirmed. It fails with
             L{NotNow} if another one waits, or the balancer is about to end; with L{GuardError}
             if a guard is none. It may be cancelled, which keeps nothing from being done.
         """
@@ -242,6 +250,7 @@ class Renewal:
         if config is not None and self._replace(reload, config):
             self.last = reload
             self._settle(reload, confirm, waiting)
+            await self._settled(reload)
         else:
             self.last = waiting or reload
             self.differs = True
@@ -321,8 +330,19 @@ class Renewal:
         self._broken = {}
         self._wait()
 
+    async def _settled(self, reload: Reload) -> None:
+        """What runs in other processes runs there, or it is said that it does not."""
+        behind = await self._balancer.settled()
+        if not behind:
+            return
+        reload.problems += behind
+        if reload is self._waiting:
+            self._goBack(behind[0])
+        elif reload.state in (APPLIED, UNCHANGED):
+            reload.state, reload.reason = PARTLY, behind[0]
+
     def _tell(self, reload: Reload) -> None:
-        log = self._log.warn if reload.state == REFUSED else self._log.info
+        log = self._log.warn if reload.state in FAILED else self._log.info
         said = f": {reload.reason}" if reload.reason else ""
         log(
             "reload {number} of {path} by {by}: {meaning}{said}{lines}",

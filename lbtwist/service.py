@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, fail, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -26,7 +26,7 @@ from lbtwist.deadlines import Deadlines
 from lbtwist.demo import DemoServer
 from lbtwist.draining import Drain, Drains
 from lbtwist.ejecting import Ejecting
-from lbtwist.errors import StartError
+from lbtwist.errors import NothingSeen, StartError
 from lbtwist.exchange import Cause, Exchange
 from lbtwist.explaining.explanation import Explanation
 from lbtwist.explaining.watched import Watchers
@@ -235,6 +235,8 @@ class LoadBalancer(Service):
         matches: Callable[[Exchange], bool] = lambda exchange: True,
         limit: float = 60.0,
     ) -> Deferred[Explanation]:
+        if self.workers is not None:
+            return fail(NothingSeen("exchanges run in the workers, not in this process"))
         return self._watchers.next(self.frontends[frontend].inbound, matches, limit)
 
     def tls(self, name: str) -> ServerTLS | None:
@@ -350,6 +352,14 @@ class LoadBalancer(Service):
         if self.workers is not None:
             self.workers.configured()
         return found
+
+    async def settled(self) -> list[str]:
+        """
+        Wait until all that serve go by the configuration.
+
+        @return: a line for each of the workers that does not.
+        """
+        return [] if self.workers is None else await self.workers.settled()
 
     def limitsChanged(self) -> None:
         """The limit of the process, or of frontends, is another one now."""

@@ -176,6 +176,11 @@ class TLSFiles:
             one.path: one for section in self._sections.values() for one in section.certificates
         }
 
+    @property
+    def given(self) -> dict[str, bytes]:
+        """What counts instead of files now, by their paths; see L{give}."""
+        return self._given.texts
+
     def give(
         self, texts: Mapping[str, bytes], save: Callable[[], object] = lambda: None
     ) -> list[str]:

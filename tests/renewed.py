@@ -93,11 +93,13 @@ class Running(Counted):
 
     @ivar failing: why it cannot go by another configuration; an exception is raised as it is.
     @ivar applied: what it was given.
+    @ivar behind: what is said of workers that do not go by it.
     """
 
     running = True
     leaving = False
     failing = ""
+    behind = ()
 
     def __init__(self, config):
         super().__init__()
@@ -113,6 +115,9 @@ class Running(Counted):
         self.config = config
         self.applied.append(config)
         return found
+
+    async def settled(self):
+        return list(self.behind)
 
 
 class Reloaded:

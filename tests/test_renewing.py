@@ -16,6 +16,7 @@ from lbtwist.renewing import (
     CONFIRMED,
     MOST_LINES,
     MOST_PROBLEMS,
+    PARTLY,
     READING,
     REFUSED,
     REPLACED,
@@ -48,6 +49,16 @@ def logged():
 
 
 # without a net
+
+
+@pytest.mark.parametrize("more", [MORE, ""])
+def test_workersThatCannotGoByIt(reloaded, logged, more):
+    """What runs stays, and it is said who does not do it."""
+    reloaded.balancer.behind = ["worker 1 goes on with what it had: no key"]
+    reload = reloaded.renews(more)
+    assert (reload.state, reload.reason) == (PARTLY, reloaded.balancer.behind[0])
+    assert reload.problems == reloaded.balancer.behind
+    assert f": {STATES[PARTLY]}: worker 1 goes on" in logged()[0]
 
 
 def test_aNewFile(reloaded, logged):
@@ -468,8 +479,17 @@ def test_aGuardOfAPoolThatIsNotThere(reloaded):
     assert reload.state == WAITING
 
 
+def test_workersThatCannotGoByWhatWaits(reloaded):
+    """Nobody has to confirm what is not everywhere: it goes back."""
+    reloaded.balancer.behind = ["worker 1 goes on with what it had: no key"]
+    reload = reloaded.renews(MORE, confirm=60.0)
+    assert (reload.state, reload.reason) == (RETURNED, reloaded.balancer.behind[0])
+    assert reloaded.servers == ["a", "b"]
+    assert reloaded.renewal.waiting is None and reloaded.renewal.differs
+
+
 def test_everyStateHasAMeaning(reloaded):
     assert set(STATES) == {
-        APPLIED, CONFIRMED, REFUSED, REPLACED, RETURNED, STUCK, UNCHANGED, WAITING
+        APPLIED, CONFIRMED, PARTLY, REFUSED, REPLACED, RETURNED, STUCK, UNCHANGED, WAITING
     }  # fmt: skip
     assert repr(reloaded.renewal) == f"<Renewal of {reloaded.path} ->"

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from lbtwist.config.load import loadText
+from lbtwist.errors import StartError
 from lbtwist.failures import Failed
 from lbtwist.histogram import Histogram, Times
 from lbtwist.interfaces import ICounts, IPersistenceStore, ISharedStore
@@ -23,11 +25,13 @@ from lbtwist.registry import Context, installed
 from lbtwist.server import Endpoint, Server
 from lbtwist.stats import FrontendTraffic, PoolTraffic, ServerTraffic
 from lbtwist.stores.memory import MemoryOptions, MemoryStore
+from lbtwist.testing import Balancer
 from lbtwist.testing.network import Pump
 from lbtwist.workers import states, tally
 from lbtwist.workers.asked import PATIENCE, Asked, AskedCounts, AskedStore, Asking
 from lbtwist.workers.board import NOBODY, Board
 from lbtwist.workers.channel import Channel, asJSON, asPickle
+from lbtwist.workers.doing import Doing
 from lbtwist.workers.kept import Kept
 from lbtwist.workers.shares import Share
 from lbtwist.workers.worker import Worker
@@ -483,3 +487,102 @@ def test_aWorkerThatCannotReadItsParentEnds(led):
     [why, ends] = next(values for name, values in led.heard if name == "refused")
     assert "No module named 'broken'" in why
     assert ends
+
+
+# what one does because the parent asks for it
+
+
+ASKED = """
+[frontend www]
+bind = ${bind}
+pool = app
+log = off
+[pool app]
+server a = ${a}
+"""
+
+
+@pytest.fixture
+def doing():
+    """What a worker has to do, its balancer, and a list of what it says."""
+    said = []
+    with Balancer(ASKED, "a") as balancer:
+        doing = Doing(lambda *values: said.append(json.loads(json.dumps(values))))
+        yield doing, balancer, said
+
+
+def test_whatRunsIsSaid(doing):
+    doing, balancer, said = doing
+    for port in (1, 2):
+        balancer.client("203.0.113.9", port)
+    doing.do(balancer.running, 7, "running", None)
+    doing.do(balancer.running, 8, "running", 1)
+    [[*head, found], [_, _, first]] = said
+    assert head == ["done", 7]
+    assert [one["client"] for one in found] == [["203.0.113.9", 1], ["203.0.113.9", 2]]
+    assert len(first) == 1
+
+
+def test_theNextExchangeIsSaid(doing):
+    doing, balancer, said = doing
+    doing.do(balancer.running, 7, "explain", ["match", 'path == "/x"'])
+    client = balancer.client()
+    client.sends(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert not said
+    server = balancer.server("a").accepts()
+    server.receives(rb"GET /x .*")
+    server.sends(b"HTTP/1.1 204 No Content\r\n\r\n")
+    client.receives(rb"HTTP/1.1 204 .*")
+    [[_, number, told]] = said
+    assert number == 7 and "GET /x" in told["text"] and told["value"]["steps"]
+
+
+def test_whyNothingWasSeenIsSaid(doing):
+    doing, balancer, said = doing
+    doing.do(balancer.running, 7, "explain", ["limit", "1s"])
+    doing.do(balancer.running, 8, "explain", ["frontend", "gone"])
+    balancer.advance(1.1)
+    assert said == [
+        ["done", 8, {"why": "No such frontend."}],
+        ["done", 7, {"why": "no such exchange has come within 1 s"}],
+    ]
+
+
+def test_whatIsOfNoUseIsLeft(doing):
+    doing, balancer, said = doing
+    doing.do(balancer.running, 7, "explain", [])
+    assert balancer.running.frontend("www").inbound.watch is not None
+    doing.leave(7)
+    doing.leave(8)
+    assert balancer.running.frontend("www").inbound.watch is None
+    balancer.advance(100)
+    assert not said
+
+
+def test_whatFailsIsSaidToBeNothing(doing, monkeypatch):
+    doing, balancer, said = doing
+    events = []
+    globalLogPublisher.addObserver(events.append)
+    doing.do(balancer.running, 7, "end", "no number", "and more")
+    doing.do(None, 8, "end", 1)
+    balancer.failures.clear()
+    globalLogPublisher.removeObserver(events.append)
+    assert said == [["done", 7, None], ["done", 8, None]]
+    assert formatEvent(events[0]) == "end has failed"
+
+
+def test_certificatesThatCannotBeUsedHere(doing):
+    """As where the parent's file is another one: it is said, and what is shown stays."""
+    doing, balancer, said = doing
+    events = []
+    globalLogPublisher.addObserver(events.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(balancer.running.tlsFiles, "give", _cannot)
+        doing.do(balancer.running, 7, "give", {"a.pem": b"x"})
+    globalLogPublisher.removeObserver(events.append)
+    assert said == [["done", 7, None]]
+    assert formatEvent(events[0]) == "certificates without files cannot be used here: no key"
+
+
+def _cannot(texts):
+    raise StartError("no key")

@@ -10,10 +10,13 @@ import socket
 
 import attr
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from lbtwist.admin import mapping, sessions
+from lbtwist.admin.verbs import Refused
 from lbtwist.build import build
 from lbtwist.config.load import loadText
 from lbtwist.errors import StartError
@@ -36,7 +39,13 @@ server b = 127.0.0.1:2
 
 
 class Process:
-    """A process, and its end of the channel."""
+    """
+    A process, and its end of the channel.
+
+    @ivar silent: it does not say that it goes by what it is told.
+    """
+
+    silent = False
 
     def __init__(self, pump, protocol, descriptor, number):
         self.pid = number
@@ -53,7 +62,7 @@ class Process:
     def _received(self, name, values, descriptors):
         self.heard.append((name, *values))
         self.descriptors += descriptors
-        if name == "configure":
+        if name == "configure" and not self.silent:
             self.channel.send("ready")
 
     def names(self):
@@ -355,3 +364,160 @@ class _Later:
 
     def addCallbacks(self, then, failed):
         self.then = then
+
+
+# what administrators have them do
+
+
+def told(deferred):
+    """@return: a list of what it fires with, or of nothing yet."""
+    found = []
+    deferred.addBoth(found.append)
+    return found
+
+
+def test_eachDoesWhatIsAsked(running):
+    one, two = running.start()
+    asked = running.balancer.workers.ask("end", 7)
+    found = list(map(told, asked))
+    running.reactor.turn()
+    assert one.heard[-1] == ("do", 1, "end", 7)
+    assert two.heard[-1] == ("do", 2, "end", 7)
+    two.channel.send("done", 2, True)
+    # Of another one nobody has asked this.
+    two.channel.send("done", 1, True)
+    running.reactor.turn()
+    assert found == [[], [True]]
+    one.end()
+    assert found == [[None], [True]]
+
+
+def test_whoDoesNotServeIsNotAsked(running, monkeypatch):
+    monkeypatch.setattr(Process, "_received", lambda *_: None)
+    one, _ = running.start()
+    assert running.balancer.workers.ask("end", 7) == []
+    one.channel.send("ready")
+    running.reactor.turn()
+    assert len(running.balancer.workers.ask("end", 7)) == 1
+
+
+def test_whatIsOfNoUseAnyMoreIsLeft(running):
+    one, two = running.start()
+    for asked in running.balancer.workers.ask("explain", []):
+        told(asked)
+        asked.cancel()
+    running.reactor.turn()
+    assert one.heard[-1] == ("leave", 1)
+    one.channel.send("done", 1, {"why": "too late"})
+    running.reactor.turn()
+    assert two.heard[-1] == ("leave", 2)
+
+
+LISTED = CONFIG.replace(
+    "pool = app", 'pool = app\nrequest = deny if path in one_of("{directory}/bad.lst")', 1
+)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """One that looks things up in a file."""
+    (tmp_path / "bad.lst").write_text("/a\n")
+    found = Running(tmp_path, LISTED)
+    yield found
+    found.stop()
+
+
+def bad(running):
+    [looked] = mapping.lookedIn(running.balancer).values()
+    return looked
+
+
+def test_whatIsChangedInAMapIsRepeated(listed):
+    one, two = listed.start()
+    mapping.change(listed.balancer, bad(listed), [("/b", "")])
+    mapping.remove(listed.balancer, bad(listed), "/a")
+    listed.reactor.turn()
+    for process in (one, two):
+        assert process.heard[-2:] == [
+            ("do", number, "change", bad(listed).path, [(what, key, "")])
+            for number, (what, key) in zip(
+                (1, 3) if process is one else (2, 4), (("put", "/b"), ("drop", "/a")), strict=True
+            )
+        ]
+
+
+def test_whoBeginsLaterIsToldHowItIs(listed):
+    one, _ = listed.start()
+    listed.advance(place.AT_ONCE)
+    mapping.change(listed.balancer, bad(listed), [("/b", "")])
+    one.end()
+    listed.advance(0)
+    third = listed.reactor.started[-1]
+    listed.reactor.turn()
+    assert third.heard[-2][0] == "configure"
+    assert third.heard[-1][2:] == ("fill", bad(listed).path, False, {"/a": "", "/b": ""})
+    # And of what is changed then as the others are.
+    mapping.change(listed.balancer, bad(listed), [("/c", "")])
+    listed.reactor.turn()
+    assert third.heard[-1][2:] == ("change", bad(listed).path, [("put", "/c", "")])
+
+
+def test_whoHasNotHeardOfTheFileYetIsToldAfterwards(listed):
+    one, _ = listed.start()
+    # It is told one, and has not taken it, when the next one counts.
+    for _ in range(2):
+        listed.balancer.workers.configured()
+    mapping.change(listed.balancer, bad(listed), [("/b", "")])
+    listed.reactor.turn()
+    names = [said[2] if said[0] == "do" else said[0] for said in one.heard if said[0] != "sockets"]
+    assert names[-4:] == ["configure", "change", "configure", "fill"]
+
+
+# whether they go by it
+
+
+def settled(running):
+    return told(Deferred.fromCoroutine(running.balancer.settled()))
+
+
+def test_allOfThemAreWaitedFor(running):
+    one, two = running.start()
+    assert settled(running) == [[]]
+    one.silent = two.silent = True
+    running.balancer.workers.configured()
+    running.reactor.turn()
+    found = settled(running)
+    one.channel.send("ready")
+    running.reactor.turn()
+    assert found == []
+    two.channel.send("refused", "no key", False)
+    running.reactor.turn()
+    assert found == [["worker 1 goes on with what it had: no key"]]
+    # Until it goes by one again.
+    assert settled(running) == found
+    two.channel.send("ready")
+    running.reactor.turn()
+    assert settled(running) == [[]]
+
+
+def test_nobodyIsWaitedForForEver(running):
+    one, two = running.start()
+    two.silent = True
+    running.balancer.workers.configured()
+    running.reactor.turn()
+    found = settled(running)
+    running.advance(parent.PATIENCE)
+    assert found == [[f"worker 1 has not taken it within {parent.PATIENCE:g} s"]]
+    again = settled(running)
+    two.end()
+    assert again == [[]]
+
+
+def test_whoSaysNothingIsToldOf(running):
+    """What is shown is all there is, or nothing is."""
+    one, _ = running.start()
+    found = told(Deferred.fromCoroutine(sessions.allRunning(running.balancer)))
+    one.channel.send("done", 1, [])
+    running.advance(sessions.PATIENCE)
+    [failure] = found
+    assert str(failure.check(Refused) and failure.value).startswith("A worker has not answered")

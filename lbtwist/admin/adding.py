@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from lbtwist.admin.amending import (
     addBind,
     addConfig,
@@ -107,10 +105,8 @@ def _verb(
     look: Callable[[Asked, Sequence[str]], Seen] | None = None, payload: bool = False,
 ) -> Verb:  # fmt: skip
     return Verb(
-        usage, meaning, Level.ADMIN,
-        lambda asked, words: Deferred.fromCoroutine(run(asked, words)), changes=True, look=look,
-        payload=payload,
-    )  # fmt: skip
+        usage, meaning, Level.ADMIN, run, changes=True, look=look, payload=payload
+    )
 
 
 VERBS = (

@@ -86,8 +86,6 @@ def commit(balancer: LoadBalancer, path: str, save: bool = False) -> Sequence[st
     texts = balancer.tlsFiles.proposed.get(path)
     if texts is None:
         raise Refused("No ongoing transaction!")
-    if balancer.workers is not None and not save:
-        raise Refused("Workers read the files themselves: 'save' writes them.")
     if save:
         _checkSaving(texts)
     try:
@@ -98,9 +96,11 @@ def commit(balancer: LoadBalancer, path: str, save: bool = False) -> Sequence[st
         where = f"{failed.filename}: " if failed.filename else ""
         raise Refused(f"It cannot be saved: {where}{failed.strerror}.") from None
     del balancer.tlsFiles.proposed[path]
-    if balancer.workers is not None:
+    if balancer.workers is not None and save:
         # They look at the files now, not only when they would by themselves.
         balancer.workers.configured()
+    elif balancer.workers is not None:
+        balancer.workers.repeat("give", texts)
     return names
 
 

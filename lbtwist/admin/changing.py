@@ -6,12 +6,12 @@ guide, 9.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from lbtwist.admin.audit import Seen
-from lbtwist.admin.finding import frontendNamed, ofOneProcess, parsed, serverNamed
+from lbtwist.admin.finding import frontendNamed, parsed, serverNamed
 from lbtwist.admin.listing import entriesOf, idOf, keyOf, tableNamed
-from lbtwist.admin.sessions import end
+from lbtwist.admin.sessions import endAnywhere
 from lbtwist.admin.verbs import DONE, Answer, Asked, Level, Refused, Severity, Verb
 from lbtwist.config.model import Part
 from lbtwist.discovery import endpointOf
@@ -248,11 +248,10 @@ def setMaxconnGlobal(asked: Asked, words: Sequence[str]) -> Answer:
 # what runs
 
 
-def shutdownSession(asked: Asked, words: Sequence[str]) -> Answer:
-    ofOneProcess(asked.balancer)
+async def shutdownSession(asked: Asked, words: Sequence[str]) -> Answer:
     if not words:
         raise Refused("Session pointer expected (use 'show sess').")
-    if not end(asked.balancer, idOf(words[0])):
+    if not await endAnywhere(asked.balancer, idOf(words[0])):
         raise Refused("No such session (use 'show sess').")
     return DONE
 
@@ -319,7 +318,7 @@ def _seenProcess(asked: Asked, words: Sequence[str]) -> Seen:
 
 
 def _verb(
-    usage: str, meaning: str, run: Callable[[Asked, Sequence[str]], Answer],
+    usage: str, meaning: str, run: Callable[[Asked, Sequence[str]], Answer | Awaitable[Answer]],
     look: Callable[[Asked, Sequence[str]], Seen] | None = None,
 ) -> Verb:  # fmt: skip
     return Verb(usage, meaning, Level.ADMIN, run, changes=True, look=look)

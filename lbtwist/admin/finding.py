@@ -68,12 +68,3 @@ def parsed(kind: Kind[T], text: str) -> T:
         return kind.parse(text)
     except ValueError as wrong:
         raise Refused(f"{plain(str(wrong))}.") from None
-
-
-def ofOneProcess(balancer: LoadBalancer) -> None:
-    """
-    @raise Refused: if exchanges run in other processes than this one: what runs is not known
-        here.
-    """
-    if balancer.workers is not None:
-        raise Refused("What runs is in the workers, and cannot be asked for: see docs/workers.md.")

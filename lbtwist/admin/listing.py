@@ -15,9 +15,9 @@ from typing import Any
 
 import attr
 
-from lbtwist.admin.finding import ofOneProcess, poolNamed
+from lbtwist.admin.finding import poolNamed
 from lbtwist.admin.rows import healthOf
-from lbtwist.admin.sessions import Running, running
+from lbtwist.admin.sessions import Running, allRunning
 from lbtwist.admin.verbs import Answer, Asked, Level, Refused, Verb
 from lbtwist.draining import leftIn
 from lbtwist.events import plain, stateOf
@@ -166,10 +166,9 @@ def showServersConn(asked: Asked, words: Sequence[str]) -> Answer:
 # what runs
 
 
-def showSess(asked: Asked, words: Sequence[str]) -> Answer:
+async def showSess(asked: Asked, words: Sequence[str]) -> Answer:
     """C{show sess [<id>|all]}: connections of clients, one to a line; of one all there is."""
-    ofOneProcess(asked.balancer)
-    found = list(running(asked.balancer))
+    found = await allRunning(asked.balancer)
     if words and words[0] != "all":
         number = idOf(words[0])
         found = [one for one in found if one.number == number]

@@ -6,13 +6,14 @@ It is L{lbtwist.service.LoadBalancer.explainNext} in words; while nobody asks it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import attr
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from lbtwist.admin.finding import ofOneProcess, parsed
+from lbtwist.admin.finding import parsed
 from lbtwist.admin.verbs import Answer, Asked, Level, Refused, Severity, Verb
 from lbtwist.errors import NothingSeen
 from lbtwist.exchange import Exchange
@@ -39,26 +40,65 @@ def explain(asked: Asked, words: Sequence[str]) -> Deferred[Answer]:
     is a condition as rules have it.
     """
     balancer = asked.balancer
-    frontends = list(balancer.frontends.values())
-    limit, text = LIMIT, ""
-    rest = iter(words)
-    for word in rest:
-        if word == "match":
-            text = " ".join(rest)
-            if not text:
-                raise Refused('A condition has to follow \'match\': path.startswith("/x").')
-        elif word == "limit":
-            limit = parsed(Time(), next(rest, ""))
-            if not 0 < limit <= LONGEST:
-                raise Refused("A time up to 1h is accepted.")
-        elif word == "frontend":
-            name = next(rest, "")
-            if name not in balancer.frontends:
-                raise Refused("No such frontend.")
-            frontends = [balancer.frontends[name]]
-        else:
-            raise Refused("Only 'frontend', 'limit' and 'match' are known.")
-    return _First(balancer, list(_matching(balancer, frontends, text)), limit).told
+    wanted = Wanted.of(balancer, words)
+    if balancer.workers is None:
+        waiting = here(balancer, wanted)
+    else:
+        waiting = [
+            one.addCallback(_ofWorker) for one in balancer.workers.ask("explain", list(words))
+        ]
+    return first(waiting).addErrback(_unseen)
+
+
+def _ofWorker(said: Any) -> Answer:
+    """@raise NothingSeen: if it has seen none."""
+    if said is None:
+        raise NothingSeen("the worker has ended")
+    if "why" in said:
+        raise NothingSeen(said["why"])
+    return Answer(said["text"], said["value"])
+
+
+def _unseen(failure: Failure) -> Answer:
+    failure.trap(NothingSeen)
+    return Refused(f"{failure.getErrorMessage()}.", Severity.WARNING).answer
+
+
+@attr.frozen(eq=False)
+class Wanted:
+    """
+    Which exchange somebody waits for.
+
+    @ivar frontends: names of frontends, each with what its exchanges are asked.
+    @ivar limit: seconds.
+    """
+
+    frontends: Sequence[tuple[str, Matches]]
+    limit: float
+
+    @classmethod
+    def of(cls, balancer: LoadBalancer, words: Sequence[str]) -> Wanted:
+        """@raise Refused: if there is none such."""
+        frontends = list(balancer.frontends.values())
+        limit, text = LIMIT, ""
+        rest = iter(words)
+        for word in rest:
+            if word == "match":
+                text = " ".join(rest)
+                if not text:
+                    raise Refused('A condition has to follow \'match\': path.startswith("/x").')
+            elif word == "limit":
+                limit = parsed(Time(), next(rest, ""))
+                if not 0 < limit <= LONGEST:
+                    raise Refused("A time up to 1h is accepted.")
+            elif word == "frontend":
+                name = next(rest, "")
+                if name not in balancer.frontends:
+                    raise Refused("No such frontend.")
+                frontends = [balancer.frontends[name]]
+            else:
+                raise Refused("Only 'frontend', 'limit' and 'match' are known.")
+        return cls(list(_matching(balancer, frontends, text)), limit)
 
 
 def _matching(
@@ -104,42 +144,54 @@ def _isThere(exchange: Exchange, http: bool) -> bool:
     return exchange.request is not None or not http
 
 
-class _First:
-    """Somebody waits for the first of several frontends."""
+def here(balancer: LoadBalancer, wanted: Wanted) -> list[Deferred[Answer]]:
+    """@return: of each frontend, in this process."""
+    return [
+        balancer.explainNext(name, matches, wanted.limit).addCallback(_answer)
+        for name, matches in wanted.frontends
+    ]
 
-    def __init__(
-        self, balancer: LoadBalancer, wanted: Sequence[tuple[str, Matches]], limit: float
-    ) -> None:
+
+def _answer(said: Explanation) -> Answer:
+    return Answer(f"{asText(said)}\n", {"steps": said.steps, "action": attr.asdict(said.action)})
+
+
+def first(waiting: Iterable[Deferred[Answer]]) -> Deferred[Answer]:
+    """
+    @return: of the first that comes of several; the others are cancelled then. It fails with
+        L{NothingSeen} when each of them has.
+    """
+    return _First(waiting).told
+
+
+class _First:
+    """Somebody waits for the first of several."""
+
+    def __init__(self, waiting: Iterable[Deferred[Answer]]) -> None:
         self.told: Deferred[Answer] = Deferred(lambda told: self._end())
-        self._waiting: list[Deferred[Explanation]] = []
-        self._ended = False
-        ofOneProcess(balancer)
-        waiting = [balancer.explainNext(name, matches, limit) for name, matches in wanted]
         self._waiting = list(waiting)
-        for one in waiting:
+        self._ended = False
+        if not self._waiting:
+            self.told.errback(NothingSeen("nobody serves now"))
+        for one in list(self._waiting):
             one.addCallbacks(self._came, self._failed, callbackArgs=(one,), errbackArgs=(one,))
 
-    def _came(self, said: Explanation, one: Deferred[Explanation]) -> None:
+    def _came(self, said: Answer, one: Deferred[Answer]) -> None:
         if self._ended:
             return
         self._waiting.remove(one)
         self._end()
-        value = {"steps": said.steps, "action": attr.asdict(said.action)}
-        self.told.callback(Answer(f"{asText(said)}\n", value))
+        self.told.callback(said)
 
-    def _failed(self, failure: Failure, one: Deferred[Explanation]) -> None:
+    def _failed(self, failure: Failure, one: Deferred[Answer]) -> None:
         if self._ended:
             return
         self._waiting.remove(one)
         if self._waiting and failure.check(NothingSeen):
-            # Another frontend may still see one.
+            # Another one may still see one.
             return
         self._end()
-        if failure.check(NothingSeen):
-            text = f"{failure.getErrorMessage()}."
-            self.told.callback(Refused(text, Severity.WARNING).answer)
-        else:
-            self.told.errback(failure)
+        self.told.errback(failure)
 
     def _end(self) -> None:
         self._ended = True

@@ -9,7 +9,7 @@ as it is; what it says counts again when it is another one than before and is re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,13 @@ MOST_ADDED = 5000
 
 MAP = "map"
 ACL = "acl"
+
+Step = tuple[str, str, str]
+"""What is done with one entry, its key, and its value."""
+
+_PUT = "put"
+_DROP = "drop"
+_CLEAR = "clear"
 
 
 @attr.define(eq=False)
@@ -75,7 +82,9 @@ def _rules(balancer: LoadBalancer) -> Iterator[Rule]:
             yield from () if book is None else book.rules
 
 
-def change(looked: Looked, changes: Sequence[tuple[str, str]]) -> None:
+def change(
+    balancer: LoadBalancer, looked: Looked, changes: Sequence[tuple[str, str]]
+) -> None:
     """
     Add entries, or have other values for their keys; all or none.
 
@@ -88,28 +97,52 @@ def change(looked: Looked, changes: Sequence[tuple[str, str]]) -> None:
                 entries.check(key, value if entries.isMap else "")
             except ValueError as wrong:
                 raise Refused(f"{plain(str(wrong))}.") from None
-    for entries in looked.entries:
-        for key, value in changes:
-            entries.put(key, value if entries.isMap else "")
+    _do(balancer, looked, [(_PUT, key, value) for key, value in changes])
 
 
-def remove(looked: Looked, key: str) -> None:
+def remove(balancer: LoadBalancer, looked: Looked, key: str) -> None:
     """@raise Refused: if there is none."""
-    there = [entries for entries in looked.entries if key in entries.values]
-    if not there:
+    if not any(key in entries.values for entries in looked.entries):
         raise Refused("Key not found.")
-    for entries in there:
-        entries.drop(key)
+    _do(balancer, looked, [(_DROP, key, "")])
+
+
+def _do(balancer: LoadBalancer, looked: Looked, steps: Sequence[Step]) -> None:
+    follow(balancer, looked.path, steps)
+    if balancer.workers is not None:
+        balancer.workers.repeat("change", looked.path, steps)
+
+
+# what workers are told
+
+
+def follow(balancer: LoadBalancer, path: str, steps: Sequence[Step]) -> None:
+    """Change what is looked up in a file, if anything is, step by step."""
+    for entries in _entries(balancer, path):
+        for what, key, value in steps:
+            if what == _PUT:
+                entries.put(key, value if entries.isMap else "")
+            elif what == _CLEAR:
+                entries.clear()
+            elif key in entries.values:
+                entries.drop(key)
+
+
+def fill(balancer: LoadBalancer, path: str, isMap: bool, values: Mapping[str, str]) -> None:
+    """Have other entries in the place of all that are looked up in a file."""
+    for entries in _entries(balancer, path):
+        if entries.isMap is isMap:
+            entries.clear()
+            for key, value in values.items():
+                entries.put(key, value)
+
+
+def _entries(balancer: LoadBalancer, path: str) -> Sequence[Entries]:
+    looked = lookedIn(balancer).get(path)
+    return () if looked is None else looked.entries
 
 
 # the verbs
-
-
-def _change(asked: Asked, words: Sequence[str], what: str, usage: str) -> Looked:
-    """@raise Refused: if there is none, or it cannot be changed here."""
-    if asked.balancer.workers is not None:
-        raise Refused("Workers read the files themselves: change the file, and 'reload'.")
-    return _found(asked, words, what, usage)
 
 
 def _found(asked: Asked, words: Sequence[str], what: str, usage: str) -> Looked:
@@ -203,14 +236,14 @@ def _get(what: str, asked: Asked, words: Sequence[str]) -> Answer:
 def _set(asked: Asked, words: Sequence[str]) -> Answer:
     """C{set map <file> <key> <value>}."""
     usage = "'set map' expects three parameters: map identifier, key and value."
-    looked = _change(asked, words, MAP, usage)
+    looked = _found(asked, words, MAP, usage)
     if len(words) < 3:
         raise Refused(usage)
     values = looked.values(True)
     key = _key(values, words[1])
     if key not in values:
         raise Refused("entry not found.")
-    change(looked, [(key, " ".join(words[2:]))])
+    change(asked.balancer, looked, [(key, " ".join(words[2:]))])
     return DONE
 
 
@@ -222,7 +255,7 @@ def _add(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     usage = (
         f"'add {what}' expects {needed} or one parameter ({what} identifier) and a payload"
     )
-    looked = _change(asked, words, what, usage)
+    looked = _found(asked, words, what, usage)
     if asked.payload is not None and len(words) == 1:
         lines = [line.strip() for line in asked.payload.splitlines()]
     elif asked.payload is None and len(words) > 1:
@@ -237,25 +270,24 @@ def _add(what: str, asked: Asked, words: Sequence[str]) -> Answer:
         raise Refused(usage)
     if len(changes) > MOST_ADDED:
         raise Refused(f"At most {MOST_ADDED} lines can be added at once.")
-    change(looked, changes)
+    change(asked.balancer, looked, changes)
     return DONE
 
 
 def _del(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     """C{del map <file> <key>}."""
     usage = f"'del {what}' expects two parameters: {what} identifier and a key."
-    looked = _change(asked, words, what, usage)
+    looked = _found(asked, words, what, usage)
     if len(words) < 2:
         raise Refused(usage)
-    remove(looked, _key(looked.values(what == MAP), " ".join(words[1:])))
+    remove(asked.balancer, looked, _key(looked.values(what == MAP), " ".join(words[1:])))
     return DONE
 
 
 def _clear(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     """C{clear map <file>}."""
-    looked = _change(asked, words, what, f"'clear {what}' expects a {what} identifier.")
-    for entries in looked.entries:
-        entries.clear()
+    looked = _found(asked, words, what, f"'clear {what}' expects a {what} identifier.")
+    _do(asked.balancer, looked, [(_CLEAR, "", "")])
     return DONE
 
 

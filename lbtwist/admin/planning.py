@@ -9,7 +9,7 @@ L{lbtwist.admin.proving}'s.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Thread
 from typing import Any, NoReturn, TypeVar
 
@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from lbtwist.admin.proving import isFile, objectOf, prove
-from lbtwist.admin.sessions import running
+from lbtwist.admin.sessions import Running, allRunning
 from lbtwist.admin.verbs import Answer, Asked, Level, Refused, Severity, Verb, inOneLine
 from lbtwist.config.difference import ADDED, REMOVED, Difference, Entry, difference
 from lbtwist.config.load import load
@@ -117,9 +117,13 @@ def _count(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}" if count else ""
 
 
-def planFor(balancer: LoadBalancer, found: Difference, problems: Sequence[Problem] = ()) -> Plan:
+def planFor(
+    balancer: LoadBalancer, found: Difference, running: Iterable[Running],
+    problems: Sequence[Problem] = (),
+) -> Plan:  # fmt: skip
     """
     @param found: between what a balancer runs and what is planned.
+    @param running: all that runs.
     @param problems: warnings of it.
     """
     frontends: set[str] = set()
@@ -135,16 +139,10 @@ def planFor(balancer: LoadBalancer, found: Difference, problems: Sequence[Proble
             elif kind in ("server", "servers"):
                 servers.update(_members(balancer, kind, name))
     touched = [_touched(balancer, entry) for entry in found.entries]
-    waiting = {
-        place.waiting.exchange.connection.number
-        for pool in map(balancer.pools.get, {proxy for proxy, _ in servers})
-        for place in (pool.places() if pool is not None else ())
-        if place.bound is not None and (place.bound.pool, place.bound.name) in servers
-    }
     connections = sum(
-        one.frontend in frontends or one.pool in pools or (one.pool, one.server) in servers
-        or one.number in waiting
-        for one in running(balancer)
+        one.frontend in frontends or one.pool in pools
+        or (one.pool, one.server or one.waitsFor) in servers
+        for one in running
     )  # fmt: skip
     return Plan(found, problems, touched, connections)
 
@@ -242,7 +240,10 @@ async def plan(asked: Asked, words: Sequence[str]) -> Answer:
     proved = await reading.addTimeout(LIMIT, balancer.reactor, late)
     if proved.config is None:
         return broken(proved.problems)
-    made = planFor(balancer, difference(balancer.config, proved.config), proved.problems)
+    found = await allRunning(balancer)
+    made = planFor(
+        balancer, difference(balancer.config, proved.config), found, proved.problems
+    )
     return Answer("\n".join(made.lines) + "\n", made.asObjects)
 
 
@@ -280,7 +281,6 @@ def broken(problems: Sequence[Problem]) -> Answer:
 
 VERBS = (
     Verb(
-        "plan <path>", "what the file would change, and how many it concerns", Level.OPERATOR,
-        lambda asked, words: Deferred.fromCoroutine(plan(asked, words)),
+        "plan <path>", "what the file would change, and how many it concerns", Level.OPERATOR, plan
     ),
-)  # fmt: skip
+)

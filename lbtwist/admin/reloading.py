@@ -23,8 +23,8 @@ from lbtwist.guards import GuardError
 from lbtwist.options import Time
 from lbtwist.registry import Registry
 from lbtwist.renewing import (
+    FAILED,
     LONGEST,
-    REFUSED,
     RETURNED,
     STATES,
     WAITING,
@@ -109,7 +109,7 @@ def rollback(asked: Asked, words: Sequence[str]) -> Answer:
 
 
 def _answer(done: Reload, renewal: Renewal) -> Answer:
-    severity = Severity.ERROR if done.state == REFUSED else Severity.INFO
+    severity = Severity.ERROR if done.state in FAILED else Severity.INFO
     return Answer(_text(done, renewal), _value(done, renewal), severity)
 
 
@@ -184,7 +184,7 @@ VERBS = (
     Verb(
         "reload [confirm <time>] [guard <guard>] [force]",
         "read the configuration again; go back if it is not confirmed in time", Level.ADMIN,
-        lambda asked, words: Deferred.fromCoroutine(reload(asked, words)), changes=True,
+        reload, changes=True,
     ),
     Verb("confirm", "what the last reload has changed is good", Level.ADMIN, confirm, changes=True),
     Verb(

@@ -1,18 +1,23 @@
 """
-What runs now: each connection of a client, what is under way on it, and what ends it.
+What runs now: each connection of a client, what is under way on it, and what ends it; in this
+process, or in its workers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import attr
+from twisted.internet.defer import FirstError, TimeoutError, gatherResults
 
+from lbtwist.admin.verbs import Refused
 from lbtwist.exchange import Cause, Exchange
 from lbtwist.service import LoadBalancer
 
-NOBODY = ("", 0)
+PATIENCE = 5.0
+"""Seconds after which a worker that has said nothing is not waited for."""
 
 
 @attr.frozen
@@ -20,9 +25,11 @@ class Running:
     """
     One connection of a client, and what is under way on it.
 
-    @ivar number: counted from 1 in this process; it is not given to another one.
+    @ivar number: no other one has it; a worker that takes the place of one that has died begins
+        with those of that one again.
     @ivar age: seconds since it was accepted.
     @ivar stage: of L{lbtwist.exchange.Stage}; C{""} while nothing is under way.
+    @ivar waitsFor: the server that it waits for, in the queue, if it takes no other.
     @ivar request: the method and the target, as they came.
     """
 
@@ -33,6 +40,7 @@ class Running:
     age: float
     pool: str = ""
     server: str = ""
+    waitsFor: str = ""
     stage: str = ""
     request: str = ""
     requestId: str = ""
@@ -43,6 +51,12 @@ class Running:
 def running(balancer: LoadBalancer) -> Iterator[Running]:
     """@return: all of them, the oldest of each frontend first."""
     passing = _passing(balancer)
+    bound = {
+        place.waiting.exchange.connection.number: place.bound.name
+        for pool in balancer.pools.values()
+        for place in pool.places()
+        if place.bound is not None
+    }
     now = balancer.deadlines.seconds()
     for frontend in balancer.frontends.values():
         for protocol in sorted(frontend.inbound.connections, key=lambda one: one.number):
@@ -62,14 +76,17 @@ def running(balancer: LoadBalancer) -> Iterator[Running]:
                 protocol.number, frontend.name, connection.client, connection.local,
                 now - connection.acceptedAt, tls=tls,
             )  # fmt: skip
-            yield found if exchange is None else _with(found, exchange)
+            if exchange is None:
+                yield found
+            else:
+                yield _with(found, exchange, bound.get(protocol.number, ""))
 
 
-def _with(found: Running, exchange: Exchange) -> Running:
+def _with(found: Running, exchange: Exchange, waitsFor: str) -> Running:
     head, pool, server = exchange.request, exchange.pool, exchange.server
     return attr.evolve(
         found, pool="" if pool is None else pool.name,
-        server="" if server is None else server.name, stage=exchange.stage,
+        server="" if server is None else server.name, waitsFor=waitsFor, stage=exchange.stage,
         request="" if head is None else head.line[:256].decode("latin-1"),
         requestId=exchange.requestId, retries=exchange.retries,
     )  # fmt: skip
@@ -109,3 +126,44 @@ def end(balancer: LoadBalancer, number: int) -> bool:
                     protocol.abortSession(Cause.KILLED)
                 return True
     return False
+
+
+# wherever it is
+
+
+async def allRunning(balancer: LoadBalancer, most: int | None = None) -> list[Running]:
+    """
+    @param most: so many are enough.
+    @return: as L{running}, those of all workers together.
+    @raise Refused: if one of them says nothing.
+    """
+    if balancer.workers is None:
+        return list(islice(running(balancer), most))
+    found = [
+        Running(**{**one, "client": tuple(one["client"]), "local": tuple(one["local"])})
+        for some in await _asked(balancer, "running", most)
+        for one in some
+    ]
+    places = {name: place for place, name in enumerate(balancer.frontends)}
+    found.sort(key=lambda one: (places.get(one.frontend, len(places)), -one.age))
+    return found[:most]
+
+
+async def endAnywhere(balancer: LoadBalancer, number: int) -> bool:
+    """As L{end}. @raise Refused: if a worker says nothing."""
+    if balancer.workers is None:
+        return end(balancer, number)
+    return any(await _asked(balancer, "end", number))
+
+
+async def _asked(balancer: LoadBalancer, what: str, *values: Any) -> list[Any]:
+    """@return: what each worker says that has not ended before."""
+    asked = [
+        one.addTimeout(PATIENCE, balancer.reactor) for one in balancer.workers.ask(what, *values)
+    ]
+    try:
+        said = await gatherResults(asked, consumeErrors=True)
+    except FirstError as failed:
+        failed.subFailure.trap(TimeoutError)
+        raise Refused(f"A worker has not answered within {PATIENCE:g} s.") from None
+    return [one for one in said if one is not None]

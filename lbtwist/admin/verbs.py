@@ -9,7 +9,7 @@ in L{lbtwist.admin.commands}; by which socket they come is not known here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -185,7 +185,7 @@ class Verb:
     @ivar meaning: what it does, in a line.
     @ivar level: who may use it.
     @ivar run: does it, given an L{Asked} and a list of the words that follow. It gives an
-        L{Answer} or a Deferred of one, or raises L{Refused}.
+        L{Answer} or what one is awaited of, or raises L{Refused}.
     @ivar changes: whether it changes something, which is written down; of lines that come
         with it nothing is.
     @ivar look: what is written down of it, given the same as C{run}: how that is which it
@@ -196,7 +196,7 @@ class Verb:
     usage: str
     meaning: str
     level: Level
-    run: Callable[..., Answer | Deferred[Answer]]
+    run: Callable[..., Answer | Awaitable[Answer]]
     changes: bool = False
     look: Callable[..., Seen] | None = None
     payload: bool = False

@@ -41,6 +41,12 @@ class Given:
     def __repr__(self) -> str:
         return f"<Given {', '.join(self._texts)}>"
 
+    @property
+    def texts(self) -> dict[str, bytes]:
+        """All of it, by the paths of the files."""
+        found = {path: self.get(path) for path in list(self._texts)}
+        return {path: text for path, text in found.items() if text is not None}
+
     def put(self, texts: Mapping[str, bytes]) -> Callable[[], None]:
         """@return: takes it back."""
         before = dict(self._texts)

@@ -164,12 +164,14 @@ class Entries:
 
     @ivar values: the value of each key; of a list they are empty.
     @ivar isMap: whether there are values.
+    @ivar changed: whether it was changed since it was read.
     """
 
     def __init__(self, content: str, isMap: bool) -> None:
         """@raise ValueError: for a line without a value."""
         self.values = mapping(content) if isMap else dict.fromkeys(lines(content), "")
         self.isMap = isMap
+        self.changed = False
         self._size = sum(map(_sizeOf, self.values.items()))
         self._networks: WeakSet[Networks] = WeakSet()
 
@@ -203,6 +205,7 @@ class Entries:
 
     def put(self, key: str, value: str = "") -> None:
         """Add an entry, or have another value for its key. See L{check}."""
+        self.changed = True
         before = self.values.get(key)
         if before is not None:
             self._size -= _sizeOf((key, before))
@@ -214,6 +217,7 @@ class Entries:
 
     def drop(self, key: str) -> None:
         """@raise KeyError: if there is none."""
+        self.changed = True
         self._size -= _sizeOf((key, self.values.pop(key)))
         for networks in self._networks:
             networks.discard(key)

@@ -13,14 +13,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import attr
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from lbtwist.admin.mapping import lookedIn
 from lbtwist.config.model import Config
 from lbtwist.errors import StartError
 from lbtwist.pool import Pool
@@ -32,9 +34,13 @@ from lbtwist.workers.channel import MOST_DESCRIPTORS, Channel, asPickle
 from lbtwist.workers.kept import Kept
 from lbtwist.workers.place import MARGIN, Place
 from lbtwist.workers.sums import Sums
+from lbtwist.workers.tasks import Tasks
 
 LOOK = 5.0
 """Seconds from one look at who has said something to the next."""
+
+PATIENCE = 10.0
+"""Seconds for which workers are waited for, until they go by another configuration."""
 
 MOST_MISSED = 12
 """So many looks in a row at which nobody was heard: the worker hangs, and is killed."""
@@ -76,6 +82,8 @@ class Workers:
         self._memory = -1
         self._sums = Sums(balancer)
         self._kept = Kept(self._storeOf, balancer.deadlines.seconds)
+        self._tasks = Tasks()
+        self._settling: list[Deferred[None]] = []
 
     def __repr__(self) -> str:
         return f"<Workers {sum(one.ready for one in self._workers)} of {self.count}>"
@@ -146,9 +154,11 @@ class Workers:
     def gone(self, worker: Place) -> None:
         """It has no process any more."""
         self._kept.gone(worker.index)
+        self._tasks.gone(worker.index)
         if self._board is not None:
             self._board.active[worker.index] = NOBODY
         self._gauge()
+        self._settle()
 
     # what they are told
 
@@ -198,6 +208,9 @@ class Workers:
             "configure", self._effective(balancer.config), worker.index, self.count,
             worker.states, balancer.secret,
         )  # fmt: skip
+        worker.untold += 1
+        if worker.fresh:
+            self._fill(worker, channel)
 
     def _effective(self, config: Config) -> Config:
         """@return: with the servers that sources have named as if they were written down."""
@@ -229,13 +242,19 @@ class Workers:
             if not worker.ready:
                 self._log.info("worker {index} serves", index=worker.index)
             worker.ready = True
+            worker.untold -= 1
+            worker.behind = ""
             self._serves()
+            self._settle()
         elif name == "ask":
             number, what, *asked = values
             self._kept.asked(worker.index, what, asked).addCallbacks(
                 partial(self._answer, channel, number),
                 partial(self._unanswered, channel, number, what),
             )
+        elif name == "done":
+            number, value = values
+            self._tasks.done(worker.index, number, value)
         elif name == "log":
             level, system, text = values
             Logger(system).emit(
@@ -246,14 +265,17 @@ class Workers:
             self._suspected(*values)
         elif name == "refused":
             why, ends = values
+            worker.untold -= 1
             if ends:
                 worker.refused = f"cannot go by the configuration: {why}"
                 self.refused(why)
             else:
+                worker.behind = why
                 self._log.error(
                     "worker {index} goes on with the configuration it has; it cannot go by the"
                     " new one: {why}", index=worker.index, why=why,
                 )  # fmt: skip
+            self._settle()
 
     def _serves(self) -> None:
         begun = self._begun
@@ -312,6 +334,71 @@ class Workers:
         for worker in self._workers:
             worker.stale = True
             self._update(worker)
+
+    async def settled(self) -> list[str]:
+        """
+        Wait until all of them have taken what they were told last.
+
+        @return: a line for each that goes on with the configuration before, or has said nothing
+            for too long.
+        """
+        if any(map(self._isTaking, self._workers)):
+            told: Deferred[None] = Deferred()
+            self._settling.append(told)
+            with suppress(TimeoutError):
+                await told.addTimeout(PATIENCE, self._reactor)
+        return [
+            f"worker {one.index} has not taken it within {PATIENCE:g} s"
+            if self._isTaking(one)
+            else f"worker {one.index} goes on with what it had: {one.behind}"
+            for one in self._workers
+            if one.behind or self._isTaking(one)
+        ]
+
+    @staticmethod
+    def _isTaking(worker: Place) -> bool:
+        return worker.channel is not None and (worker.stale or worker.untold > 0)
+
+    def _settle(self) -> None:
+        if not any(map(self._isTaking, self._workers)):
+            settling, self._settling = self._settling, []
+            for told in settling:
+                if not told.called:
+                    told.callback(None)
+
+    def ask(self, what: str, *values: Any) -> list[Deferred[Any]]:
+        """
+        Have all that serve do something of L{lbtwist.workers.doing.TASKS}.
+
+        @return: of what comes of it in each; L{None} in one that ends before. It may be cancelled.
+        """
+        return [
+            self._tasks.give(worker.index, worker.channel, what, *values)
+            for worker in self._workers
+            if worker.channel is not None and worker.ready
+        ]
+
+    def repeat(self, what: str, *values: Any) -> None:
+        """
+        Have all of them do what was done here and is in no file. Who does not have what it is
+        about yet is told how things are when it has.
+        """
+        for worker in self._workers:
+            if worker.channel is not None and not worker.fresh:
+                self._tasks.give(worker.index, worker.channel, what, *values)
+                worker.fresh = worker.stale
+
+    def _fill(self, worker: Place, channel: Channel) -> None:
+        """Tell a worker what is not as in the files that it has read."""
+        worker.fresh = False
+        give = partial(self._tasks.give, worker.index, channel)
+        for path, looked in lookedIn(self._balancer).items():
+            for entries in looked.entries:
+                if entries.changed:
+                    give("fill", path, entries.isMap, dict(entries.values))
+        texts = self._balancer.tlsFiles.given
+        if texts:
+            give("give", texts)
 
     def abortSessionsOf(self, pool: Pool, server: Server) -> None:
         """End what runs with a server, at once."""

@@ -71,8 +71,11 @@ class Place:
     @ivar restarts: how often one has died and was replaced.
     @ivar states: how servers are, as it was told.
     @ivar stale: it has to be told the configuration.
+    @ivar fresh: when it is, it has to be told what is in no file, too.
     @ivar dirty: the pools whose servers are others than it was told.
     @ivar ready: it has taken its configuration.
+    @ivar untold: configurations of which it has not said whether it can go by them.
+    @ivar behind: why it goes on with the configuration before; C{""} if it does not.
     @ivar heard: it has said something since it was looked at.
     @ivar missed: how often in a row it had not.
     @ivar refused: why it could not begin.
@@ -91,9 +94,11 @@ class Place:
         self.gauges: dict[str, Any] = {}
         self.restarts = 0
         self.states: States = {}
-        self.stale = True
+        self.stale = self.fresh = True
         self.dirty: set[str] = set()
         self.ready = False
+        self.untold = 0
+        self.behind = ""
         self.heard = False
         self.missed = 0
         self.refused = ""
@@ -118,9 +123,10 @@ class Place:
         lean = "lbtwist" if isinstance(self._reactor, LeanReactor) else "epoll"
         self._startedAt = self._reactor.seconds()
         self.ready = False
-        self.refused = ""
+        self.untold = 0
+        self.refused = self.behind = ""
         self.missed = 0
-        self.stale = True
+        self.stale = self.fresh = True
         self.ended = Deferred()
         try:
             self._process = self._reactor.spawnProcess(
@@ -156,6 +162,7 @@ class Place:
             self._killing.cancel()
             self._killing = None
         self.ready = False
+        self.untold = 0
         self.gauges = {}
         self._group.gone(self)
         self.ended.callback(None)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import attr
@@ -33,6 +34,7 @@ from lbtwist.workers import states, tally
 from lbtwist.workers.asked import Asked, Asking
 from lbtwist.workers.board import Board
 from lbtwist.workers.channel import Channel, asJSON
+from lbtwist.workers.doing import Doing
 from lbtwist.workers.shares import Share
 
 CHANNEL = 3
@@ -79,6 +81,7 @@ class Worker:
             skt, reactor, self._received, self._orphaned, asJSON, _unpickled
         )
         self._asking = Asking(self._channel.send, time.monotonic)
+        self._doing = Doing(self._channel.send)
 
     def __repr__(self) -> str:
         return f"<Worker {self._share.index} {self.balancer!r}>"
@@ -153,6 +156,8 @@ class Worker:
         balancer = building.balancer()
         balancer.applying = Applying(balancer, building).apply
         balancer.led = True
+        # No other worker has the same.
+        balancer.process.numbers = count(self._share.index + 1, self._share.count)
         balancer.privilegedStartService()
         self._take(balancer, said)
         balancer.startService()
@@ -207,6 +212,14 @@ class Worker:
     def _told_answer(self, number: int, value: Any) -> None:
         """What was asked of the parent."""
         self._asking.answered(number, value)
+
+    def _told_do(self, number: int, name: str, *values: Any) -> None:
+        """Something of L{lbtwist.workers.doing.TASKS}."""
+        self._doing.do(self.balancer, number, name, *values)
+
+    def _told_leave(self, number: int) -> None:
+        """What was to be done is of no use any more."""
+        self._doing.leave(number)
 
     def _told_abortSessionsOf(self, pool: str, server: str) -> None:
         """End what runs with a server, at once."""

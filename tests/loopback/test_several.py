@@ -4,14 +4,20 @@ the numbers of the administrators' socket.
 """
 
 import csv
+import json
 import os
 import re
 import signal
 import socket
+import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from textwrap import dedent
 from types import SimpleNamespace
 
 import pytest
+from authority import Authority
 from loopback import wire
 from loopback.running import Balancer, Nginx, freePorts, run, until
 from loopback.test_wrk import wrk
@@ -246,12 +252,105 @@ def test_theyKnowClientsTogether(tmp_path, server):
             assert statuses == ["200"] * 6 + ["429"] * 6
 
 
+def test_whatRunsInAllOfThem(tmp_path, server):
+    with Several(tmp_path, server) as balancer:
+        clients = [socket.create_connection(("127.0.0.1", balancer.port)) for _ in range(8)]
+        until(lambda: balancer.row("www", "FRONTEND")["scur"] == "8")
+        assert all(connectionsOf(one, balancer.port) for one in balancer.workers)
+        _, shown = balancer.lbtwist("show", "sess", "--json")
+        ports = {one["client"][1]: one["number"] for one in json.loads(shown)}
+        assert set(ports) == {client.getsockname()[1] for client in clients}
+        assert len(set(ports.values())) == 8
+        first = clients.pop()
+        number = ports[first.getsockname()[1]]
+        assert f"number: {number}\n" in balancer.asks(f"show sess {number}")
+        assert balancer.asks(f"shutdown session {number}") == "\n"
+        first.settimeout(10)
+        with suppress(ConnectionResetError):
+            assert first.recv(1) == b""
+        assert "No such session" in balancer.asks(f"shutdown session {number}")
+        assert "not found" in balancer.asks(f"show sess {number}")
+        # A plan counts those of all.
+        until(lambda: balancer.row("www", "FRONTEND")["scur"] == "7")
+        text = dedent(balancer.text).replace("[frontend www]", "[frontend other]")
+        (balancer.directory / "new.ini").write_text(text)
+        _, plan = balancer.lbtwist("plan", "--json", "new.ini")
+        assert json.loads(plan)["connections"] == 7
+        for client in clients:
+            client.close()
+
+
+def test_theNextExchangeIsExplainedWhereverItIs(tmp_path, server):
+    with Several(tmp_path, server) as balancer, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            balancer.lbtwist, "explain", "--live", "--match", 'path == "/name"', "--limit", "30s"
+        )
+        url = f"http://127.0.0.1:{balancer.port}/name"
+        until(lambda: run("curl", "-sf", url) and asked.done())
+        code, said = asked.result()
+        assert code == 0 and "sent to app/a" in said, said
+        # And nobody waits for one any more.
+        code, said = balancer.lbtwist("explain", "--live", "--limit", "200ms")
+        assert code and "no such exchange has come within 0.2 s" in said
+
+
+def test_mapsAreChangedInAllOfThem(tmp_path, server):
+    (tmp_path / "who.map").write_text("/a ann\n")
+    rule = 'request = answer 200 {map("who.map", path, "nobody")}'
+    with Several(tmp_path, server) as balancer:
+        text = balancer.text.replace("pool = app\n", f"pool = app\n            {rule}\n", 1)
+        reloaded(balancer, text)
+
+        def says(path):
+            """@return: what all of them say."""
+            url = f"http://127.0.0.1:{balancer.port}{path}"
+            return {run("curl", "-s", url).stdout for _ in range(8)}
+
+        assert says("/a") == {"ann"}
+        balancer.asks("add map who.map /b bert")
+        balancer.asks("set map who.map /a anna")
+        assert (says("/a"), says("/b")) == ({"anna"}, {"bert"})
+        os.kill(balancer.workers[0], signal.SIGKILL)
+        balancer.until(lambda: balancer.served == 3)
+        assert (says("/a"), says("/b")) == ({"anna"}, {"bert"})
+        balancer.asks("clear map who.map")
+        assert says("/a") == {"nobody"}
+        assert (tmp_path / "who.map").read_text() == "/a ann\n"
+
+
+def test_certificatesWithoutFiles(tmp_path, server):
+    """All of them show it, those that begin later too, and the file stays as it is."""
+    authority = Authority()
+    path = tmp_path / "site.pem"
+    path.write_bytes(authority.issue("site.test").pem())
+    with Several(tmp_path, server) as balancer:
+        text = balancer.text.replace("bind = ", f"bind = 127.0.0.1:{balancer.other} tls=site, ", 1)
+        reloaded(balancer, text + "\n[tls site]\ncertificate = site.pem\n")
+
+        def shown():
+            """@return: the certificates that all of them show."""
+            found = set()
+            for _ in range(8):
+                found.add(ssl.get_server_certificate(("127.0.0.1", balancer.other), timeout=10))
+            return found
+
+        before = shown()
+        assert len(before) == 1
+        kept = path.read_bytes()
+        fresh = authority.issue("site.test").pem().decode()
+        balancer.asks(f"set ssl cert site.pem <<\n{fresh}\n")
+        assert "Success" in balancer.asks("commit ssl cert site.pem")
+        after = shown()
+        assert len(after) == 1 and after != before
+        os.kill(balancer.workers[0], signal.SIGKILL)
+        balancer.until(lambda: balancer.served == 3)
+        assert shown() == after
+        assert path.read_bytes() == kept
+
+
 def reloaded(balancer, text):
     """Have the balancer and all of its workers go by another configuration."""
     path = balancer.directory / "lb.ini"
     path.write_text("\n".join(line.strip() for line in text.splitlines()) + "\n")
-    count = balancer.out.count("reload ")
-    balancer.process.send_signal(signal.SIGHUP)
-    balancer.until(lambda: balancer.out.count("reload ") > count)
-    # They are told at once, and do at once what they are told.
-    time.sleep(0.5)
+    code, said = balancer.lbtwist("reload")
+    assert code == 0, said

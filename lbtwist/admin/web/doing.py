@@ -17,7 +17,7 @@ from lbtwist.admin.certifying import certificateNamed
 from lbtwist.admin.history import PERIOD
 from lbtwist.admin.mapping import ACL, MAP, fileNamed
 from lbtwist.admin.rows import OF_ONE_PIECE
-from lbtwist.admin.sessions import Running, running
+from lbtwist.admin.sessions import Running, allRunning
 from lbtwist.admin.showing import infoOf
 from lbtwist.admin.verbs import Refused
 from lbtwist.admin.web.access import Identity
@@ -181,9 +181,10 @@ async def sessions(call: Call) -> Any:
     """@return: C{Sessions}."""
     limit = call.query["limit"]
     balancer = call.readings.balancer
+    found = await _allRunning(call, limit)
     return {
-        "sessions": [_shown(one) for one in islice(running(balancer), limit)],
-        "total": sum(len(one.inbound.connections) for one in balancer.frontends.values()),
+        "sessions": list(map(_shown, found)),
+        "total": sum(one.inbound.active for one in balancer.frontends.values()),
     }  # fmt: skip
 
 
@@ -192,15 +193,22 @@ def _shown(one: Running) -> dict[str, Any]:
     return {"id": found.pop("number"), **found, "age": round(one.age, 3)}
 
 
-def session(call: Call) -> Any:
+async def _allRunning(call: Call, most: int | None = None) -> list[Running]:
+    try:
+        return await allRunning(call.readings.balancer, most)
+    except Refused as refused:
+        raise Problem(503, str(refused)) from None
+
+
+async def session(call: Call) -> Any:
     """@return: C{Session}."""
-    return _shown(_runningOf(call))
+    return _shown(await _runningOf(call))
 
 
-def _runningOf(call: Call) -> Running:
+async def _runningOf(call: Call) -> Running:
     said = call.path["id"]
     wanted = int(said) if said.isascii() and said.isdecimal() and len(said) < 16 else 0
-    for one in running(call.readings.balancer):
+    for one in await _allRunning(call):
         if one.number == wanted:
             return one
     raise Problem(404, "there is no such session")
@@ -208,7 +216,7 @@ def _runningOf(call: Call) -> Running:
 
 async def endSession(call: Call) -> Reply:
     """End one."""
-    await call.command("shutdown", "session", f"{_runningOf(call).number:#x}")
+    await call.command("shutdown", "session", f"{(await _runningOf(call)).number:#x}")
     return NOTHING
 
 

@@ -147,7 +147,8 @@ SHAPES: dict[str, Shape] = {
     ),
     "Session": obj(
         id=COUNT, frontend=TEXT, client=ADDRESS, local=ADDRESS, age=NUMBER, pool=TEXT,
-        server=TEXT, stage=TEXT, request=TEXT, requestId=TEXT, retries=COUNT, tls=TEXT,
+        server=TEXT, waitsFor=TEXT, stage=TEXT, request=TEXT, requestId=TEXT, retries=COUNT,
+        tls=TEXT,
     ),
     "Sessions": obj(sessions=listOf(ref("Session")), total=COUNT),
     "Tables": obj(tables=listOf(obj(pool=TEXT, used=COUNT))),
