@@ -31,12 +31,10 @@ class Idle(Protocol):
     @ivar createdAt: the clock's seconds when it was made.
     @ivar uses: how many exchanges it has served.
     @ivar doubtful: something may come on it that belongs to what was before.
+    @ivar endpoint: where it goes.
     """
 
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it goes."""
-
+    endpoint: Endpoint
     createdAt: float
     uses: int
     doubtful: bool

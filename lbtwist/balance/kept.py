@@ -135,18 +135,26 @@ class Loads:
 class Lots:
     """Draws servers by weight, as places in the tuple it was made of."""
 
-    __slots__ = ("_ends", "_random")
+    __slots__ = ("_ends", "_even", "_random")
 
     def __init__(self, servers: Servers, random: Callable[[], float]) -> None:
         self._ends = list(accumulate(map(hundredths, servers)))
+        # How many there are, if all have the same weight: then nothing has to be looked for,
+        # in memory that is cold. Else 0.
+        self._even = len(servers) if len(set(map(hundredths, servers))) == 1 else 0
         self._random = random
 
     def draw(self) -> int:
+        if self._even:
+            return int(self._random() * self._even)
         ends = self._ends
         return bisect_right(ends, int(self._random() * ends[-1]))
 
     def drawOther(self, place: int) -> int:
         """@return: a place that is not C{place}; there must be one."""
+        if self._even:
+            lot = int(self._random() * (self._even - 1))
+            return lot if lot < place else lot + 1
         ends = self._ends
         start = ends[place - 1] if place else 0
         weight = ends[place] - start

@@ -8,6 +8,7 @@ They read what is active and never count it: that is the pool's.
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -243,6 +244,62 @@ class Random(_ByLots):
         return Forecast(chosen, scores, f"{_LEAST_LOAD} {_DRAWN}")
 
 
+_UNKNOWN, _AWAITED = -1.0, -2.0
+
+
+class _Learned:
+    """
+    What is known of the latencies of servers, in one piece of memory: of a thousand servers each
+    is asked so rarely that what is somewhere else is cold.
+
+    @ivar places: of the servers: those of the tuple in its order, then others.
+    @ivar known: of each place the seconds, L{_UNKNOWN}, or L{_AWAITED} while its first answer is;
+        and when that was learned.
+    """
+
+    __slots__ = ("known", "places")
+
+    def __init__(
+        self, servers: Servers, before: _Learned | None = None, since: float = -inf
+    ) -> None:
+        """
+        @param before: what was known; of those who are not among these servers it is kept if it
+            was learned after C{since}.
+        """
+        had: dict[Server, int] = {} if before is None else before.places
+        here = set(servers)
+        order = list(servers)
+        if before is not None:
+            order += [
+                one for one, place in had.items()
+                if one not in here and before.known[2 * place + 1] > since
+            ]  # fmt: skip
+        self.places: dict[Server, int] = {server: place for place, server in enumerate(order)}
+        self.known: array[float] = array("d", [_UNKNOWN, -inf]) * len(order)
+        for place, server in enumerate(order):
+            at = had.get(server)
+            if at is not None and before is not None:
+                self.known[2 * place : 2 * place + 2] = before.known[2 * at : 2 * at + 2]
+
+    def placeOf(self, server: Server) -> int:
+        """@return: of one that may have come by another tuple."""
+        place = self.places.get(server)
+        if place is None:
+            place = self.places[server] = len(self.places)
+            self.known.extend((_UNKNOWN, -inf))
+        return place
+
+    def await_(self, place: int, now: float) -> None:
+        """A server is asked: if nothing is known of it, its answer will be the first."""
+        if self.known[2 * place] == _UNKNOWN:
+            self.learn(place, _AWAITED, now)
+
+    def learn(self, place: int, seconds: float, now: float) -> None:
+        known = self.known
+        known[2 * place] = seconds
+        known[2 * place + 1] = now
+
+
 @implementer(IBalancer, IExchangeObserver, IFollowing, IForeseeing)
 class PeakEWMA(_ByLots):
     """
@@ -276,8 +333,7 @@ class PeakEWMA(_ByLots):
         super().__init__(context)
         self._decay = options.decay
         self._clock = context.clock
-        # (seconds, or None while the first answer is awaited; when this was learned)
-        self._known: dict[Server, tuple[float | None, float]] = {}
+        self._learned = _Learned(())
         self._typical = 0.0
         self._typicalAt = -inf
 
@@ -285,22 +341,15 @@ class PeakEWMA(_ByLots):
         now = self._clock()
         if servers is not self._servers:
             self._offered(servers, now)
-        chosen = self._drawn(self._lots, servers, now)
-        if chosen not in self._known:
-            self._known[chosen] = (None, now)
-        return chosen
+        place = self._drawn(self._lots, servers, now) if len(servers) > 1 else 0
+        self._learned.await_(place, now)
+        return servers[place]
 
     def _offered(self, servers: Servers, now: float) -> None:
         self._servers = servers
         self._lots = self._kept(servers)
         # After eight time constants a thousandth of it is left.
-        oldest = now - 8 * self._decay
-        here = set(servers)
-        self._known = {
-            server: learned
-            for server, learned in self._known.items()
-            if server in here or learned[1] > oldest
-        }
+        self._learned = _Learned(servers, self._learned, now - 8 * self._decay)
 
     def chooseFree(
         self, servers: Servers, tried: Servers, exchange: Exchange
@@ -309,27 +358,33 @@ class PeakEWMA(_ByLots):
         if servers is not self._servers:
             self._offered(servers, now)
         drawn = self._drawing.draw(servers, 2, tried)
-        chosen = min(drawn, key=lambda server: self._cost(server, now), default=None)
-        if chosen is not None and chosen not in self._known:
-            self._known[chosen] = (None, now)
+        chosen = min(drawn, key=lambda server: self._costOf(server, now), default=None)
+        if chosen is not None:
+            self._learned.await_(self._learned.places[chosen], now)
         return chosen
 
-    def _drawn(self, lots: Lots, servers: Servers, now: float) -> Server:
-        if len(servers) == 1:
-            return servers[0]
+    def _drawn(self, lots: Lots, servers: Servers, now: float) -> int:
+        """
+        @param servers: what was offered last.
+        @return: the place of one.
+        """
         place = lots.draw()
-        chosen = servers[place]
-        other = servers[lots.drawOther(place)]
-        return other if self._cost(other, now) < self._cost(chosen, now) else chosen
+        other = lots.drawOther(place)
+        cost = self._cost(place, servers[place], now)
+        return other if self._cost(other, servers[other], now) < cost else place
 
     def foresee(self, servers: Servers, exchange: Exchange) -> Forecast:
         """Scores are seconds."""
         now = self._clock()
+        other = copy(self)
+        other._servers = servers
+        other._learned = _Learned(servers, self._learned, -inf)
         with _undrawn(self._random):
-            chosen = self._drawn(Lots(servers, self._random.random), servers, now)
-        scores = {server: self._cost(server, now) for server in servers}
+            lots = Lots(servers, self._random.random)
+            place = other._drawn(lots, servers, now) if len(servers) > 1 else 0
+        scores = {server: other._costOf(server, now) for server in servers}
         meaning = f"estimated seconds * (active + 1) / weight, the least first {_DRAWN}"
-        return Forecast(chosen, scores, meaning)
+        return Forecast(servers[place], scores, meaning)
 
     def exchangeFinished(self, exchange: Exchange) -> None:
         server = exchange.server
@@ -338,25 +393,33 @@ class PeakEWMA(_ByLots):
         now = self._clock()
         answeredAt = exchange.connectedAt if exchange.request is None else exchange.respondedAt
         seconds = (answeredAt or exchange.finishedAt) - exchange.assignedAt
-        known, at = self._known.get(server, (None, now))
+        learned = self._learned
+        place = learned.placeOf(server)
+        known = learned.known[2 * place]
         if not answeredAt or exchange.status >= 500:
-            if seconds > (self._typical if known is None else known):
-                self._known[server] = (seconds, now)
+            if seconds > (known if known >= 0 else self._typical):
+                learned.learn(place, seconds, now)
             return
         old = exp((self._typicalAt - now) / self._decay)
         self._typical = seconds + (self._typical - seconds) * old
         self._typicalAt = now
-        if known is not None and seconds < known:
+        if seconds < known:
+            at = learned.known[2 * place + 1]
             seconds += (known - seconds) * exp((at - now) / self._decay)
-        self._known[server] = (seconds, now)
+        learned.learn(place, seconds, now)
 
-    def _cost(self, server: Server, now: float) -> float:
-        if server not in self._known:
-            return 0.0
-        seconds, at = self._known[server]
-        typical = self._typical
-        if seconds is not None:
+    def _costOf(self, server: Server, now: float) -> float:
+        return self._cost(self._learned.places[server], server, now)
+
+    def _cost(self, place: int, server: Server, now: float) -> float:
+        """@param place: of what was learned of a server."""
+        known = self._learned.known
+        seconds, at = known[2 * place], known[2 * place + 1]
+        if seconds >= 0:
+            typical = self._typical
             seconds = typical + (seconds - typical) * exp((at - now) / self._decay)
+        elif seconds == _AWAITED:
+            seconds = self._awaited if now - at < self._decay else self._typical
         else:
-            seconds = self._awaited if now - at < self._decay else typical
+            return 0.0
         return (seconds + self._least) * (server.active + 1) / server.weight

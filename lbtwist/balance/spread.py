@@ -12,7 +12,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from hashlib import shake_128
 from itertools import repeat
-from math import isqrt
 from operator import itemgetter
 from struct import unpack
 from typing import Protocol
@@ -72,7 +71,7 @@ class Ring:
     alone would, so it need not be made anew when one is away.
     """
 
-    __slots__ = ("_near", "_own", "_points", "_weights", "owners")
+    __slots__ = ("_own", "_points", "_shift", "_starts", "_weights", "owners")
 
     def __init__(self, servers: Servers, before: Ring | None = None) -> None:
         """
@@ -92,9 +91,14 @@ class Ring:
         else:
             self._points, self.owners = before._points, before.owners
             self._change(changed, had)
-        # Points are as even as chance: nearly all are so near to where they should be.
-        self._near = 4 * isqrt(len(self._points)) + 16
         self._own: dict[Server, list[int]] = {}
+        # The ring in even parts of some 16 to 32 points, and which point is the first of each:
+        # to look through all of them would be to look at memory that is cold.
+        count = len(self._points)
+        bits = max(0, count.bit_length() - 5)
+        self._shift = 64 - bits
+        first = (bisect_left(self._points, part << self._shift) for part in range(1 << bits))
+        self._starts: array[int] = array("Q", [*first, count])
 
     def _change(self, changed: list[Server], had: dict[Server, float]) -> None:
         gone: list[tuple[int, Server]] = []
@@ -143,13 +147,8 @@ class Ring:
         return all(weights.get(server) == server.weight for server in servers)
 
     def find(self, number: int) -> int:
-        points = self._points
-        near = self._near
-        at = number * len(points) >> 64
-        low, high = at - near, at + near
-        if low > 0 and high < len(points) and points[low - 1] <= number < points[high]:
-            return bisect_right(points, number, low, high) - 1
-        return bisect_right(points, number) - 1
+        starts, part = self._starts, number >> self._shift
+        return bisect_right(self._points, number, starts[part], starts[part + 1]) - 1
 
     def nearest(self, number: int, servers: Iterable[Server]) -> list[Server]:
         own = self._own

@@ -86,12 +86,14 @@ class HTTPBack(Flowing):
     @ivar doubtful: a server that does not know that its last response has no body
         may still send one.
     @ivar createdAt: the clock's seconds when it stood.
+    @ivar endpoint: where it goes.
     """
 
     __slots__ = (
         "_absolute", "_body", "_chunked", "_deadlines", "_heard", "_informed", "_keep", "_kept",
         "_left", "_method", "_partial", "_pool", "_reader", "_reading", "_seconds", "_sending",
-        "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "relay", "uses",
+        "_server", "_timeout", "_upgrade", "_usual", "createdAt", "doubtful", "endpoint", "relay",
+        "uses",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +134,7 @@ class HTTPBack(Flowing):
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
+        self.endpoint: Endpoint = transport.endpoint
         self.createdAt = self._seconds()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -180,12 +183,6 @@ class HTTPBack(Flowing):
         self._deadlines.arm(self, self._timeout, self._seconds())
 
     # idle: L{lbtwist.reuse.Idle}
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it goes."""
-        found: Endpoint = self.transport.endpoint
-        return found
 
     def ended(self) -> bool:
         return bool(self.transport.peekEnd())
