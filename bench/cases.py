@@ -280,7 +280,7 @@ CASES = {
                 connections=1000,
                 # Where lots or keys choose, it takes a while until each server has had as
                 # many at once as it will have.
-                warmUp=3,
+                warmUp=6,
                 script="keys.lua" if name in KEYED else "",
                 values={"balance": balance},
                 only=frozenset({"lbtwist", "plain"}),

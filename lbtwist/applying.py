@@ -223,6 +223,8 @@ class _Change:
         balancer, building = self._balancer, self._building
         pools = [one.pool for one in self._poolsTo]
         retired = [one for one in self._poolsBefore.values() if one not in pools]
+        for become in self._readying.becoming:
+            become()
         with ExitStack() as still:
             # Nobody is to get a server that is another one by half.
             for pool in pools:

@@ -226,6 +226,20 @@ class IPersistenceStore(Interface):
         """@return: how many keys are known by a name; -1 if that cannot be said."""
 
 
+class IChangingStore(Interface):
+    """
+    A store that can go by other options with all that it knows. One that cannot begins anew where
+    a reload says something else of it.
+    """
+
+    def becomes(options):  # type: ignore[no-untyped-def]
+        """
+        @param options: of the same kind.
+        @return: a function that has the store go by them from then on, and does not fail; L{None}
+            if it cannot.
+        """
+
+
 class ISharedStore(Interface):
     """
     A C{[store NAME]}: several pools and limits share it, and so do other balancers.

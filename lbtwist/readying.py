@@ -100,6 +100,7 @@ class Readying:
 
     @ivar same: whether conditions, which all parts may ask, are as they were.
     @ivar gone: stores that nobody asks any more when it counts.
+    @ivar becoming: has stores go by other options then.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Readying:
         self._undoing = undoing
         self.same = before.conditions == config.conditions
         self.gone: list[Any] = []
+        self.becoming: list[Callable[[], None]] = []
 
     def pool(self, pool: Pool, config: PoolConfig, isNew: bool) -> PoolTo:
         """
@@ -178,23 +180,30 @@ class Readying:
             len(before.persist) == len(after.persist)
             and all(map(self._stays, before.persist, after.persist))
             and before.persist_store == after.persist_store
-            and (chain is None or self._storeOf(before, chain) is not None)
+            and (chain is None or self._storeOf(before, after, chain) is not None)
         )
 
-    def _storeOf(self, before: PoolConfig, chain: Chain) -> Any:
+    def _storeOf(self, before: PoolConfig, after: PoolConfig, chain: Chain) -> Any:
         """@return: the store of a chain, if it stays."""
-        name = before.persist_store.name
-        same = self._before.stores.get(name) == self._config.stores.get(name)
-        return chain.store if same else None
+        had, wanted = before.persist_store, after.persist_store
+        name = had.name
+        if wanted.name != name or self._before.stores.get(name) != self._config.stores.get(name):
+            return None
+        if had != wanted:
+            become = getattr(chain.store, "becomes", lambda options: None)(wanted.options)
+            if become is None:
+                return None
+            self.becoming.append(become)
+        return chain.store
 
     def _chain(
         self, before: PoolConfig, config: PoolConfig, chain: Chain | None
     ) -> Chain | None:
         building = self._building
         store = None
-        if chain is not None and before.persist_store == config.persist_store:
+        if chain is not None:
             # What is known of clients goes on.
-            store = self._storeOf(before, chain)
+            store = self._storeOf(before, config, chain)
         count = len(building.starting)
         found = building.chain(config, store)
         for one in building.starting[count:]:

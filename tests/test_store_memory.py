@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from lbtwist.interfaces import IPersistenceStore
+from lbtwist.interfaces import IChangingStore, IPersistenceStore
 from lbtwist.registry import Context
 from lbtwist.stores import memory
 from lbtwist.stores.memory import MemoryOptions, MemoryStore
@@ -302,3 +302,32 @@ def test_itIsADictionaryThatForgets(steps, size):
         assert [store._counts[store._numbers[name]] for name in set(counts)] == [
             counts.count(name) for name in set(counts)
         ]
+
+
+# other options
+
+
+def test_roomForMore():
+    store = stored(size=3)
+    for number in range(3):
+        store.put(b"%d" % number, "a", 60 + number)
+    assert verifyObject(IChangingStore, store)
+    become = store.becomes(MemoryOptions(5))
+    assert store.most == 3
+    become()
+    assert store.most == 5
+    for number in range(3, 6):
+        store.put(b"%d" % number, "a", 60 + number)
+    assert set(names(store)) == {b"1", b"2", b"3", b"4", b"5"}
+
+
+def test_roomForLess():
+    """What is too much is forgotten with the next key, whoever was not seen for longest first."""
+    store = stored(size=5)
+    for number in range(5):
+        store.put(b"%d" % number, "a", 60 + number)
+    store.becomes(MemoryOptions(2))()
+    assert set(names(store)) == {b"0", b"1", b"2", b"3", b"4"}
+    store.put(b"5", "b", 60)
+    assert set(names(store)) == {b"4", b"5"}
+    assert (store.size, store.bound("a"), store.bound("b")) == (2, 1, 1)

@@ -156,6 +156,25 @@ class KeptTests(_Files):
         assert again.size <= 3
         assert again.get(b"last", 0.0) == "a"
 
+    async def test_anotherSize(self):
+        """The file is this one's all the time, and what is in it goes on."""
+        store = self.started(size=2)
+        for number in range(2):
+            store.put(b"%d" % number, "a", 60.0 + number)
+        assert store.becomes(SQLiteOptions(self.path + "2", 5)) is None
+        store.becomes(SQLiteOptions(self.path, 5))()
+        assert store.most == 5
+        for number in range(2, 6):
+            store.put(b"%d" % number, "a", 60.0 + number)
+        await store.stop()
+        assert len(self.rows()) == 5
+        again = self.started(size=5)
+        again.becomes(SQLiteOptions(self.path, 3))()
+        self.passTime(sqlite.SWEEP)
+        again.put(b"9", "a", 90.0)
+        await again.stop()
+        assert {key for key, *_ in self.rows()} == {b"4", b"5", b"9"}
+
     async def test_whatHasRunOutLeavesTheFile(self):
         store = self.started()
         store.put(b"short", "a", 5.0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attr
 from zope.interface import implementer
 
-from lbtwist.interfaces import IPersistenceStore
+from lbtwist.interfaces import IChangingStore, IPersistenceStore
 from lbtwist.options import Integer, option
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class MemoryOptions:
     )  # fmt: skip
 
 
-@implementer(IPersistenceStore)
+@implementer(IPersistenceStore, IChangingStore)
 class MemoryStore:
     """
     Keys and names in dictionaries.
@@ -74,6 +74,17 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"<MemoryStore {self.size} keys>"
+
+    def becomes(self, options: MemoryOptions) -> Callable[[], None]:
+        return lambda: self.resize(options.size)
+
+    def resize(self, size: int) -> None:
+        """
+        Know so many keys at the most from now on. There are as many dictionaries as before, so
+        that this takes no time; what is too much is forgotten where another key comes.
+        """
+        self.most = size
+        self._most = -(-size // len(self._shards))
 
     @property
     def size(self) -> int:
@@ -126,6 +137,9 @@ class MemoryStore:
             oldest = next(iter(shard))
             if len(shard) >= self._most or shard[oldest] >> _NAMES <= now:
                 self._forget(shard, oldest)
+                # It may have had room for more.
+                while len(shard) >= self._most:
+                    self._forget(shard, next(iter(shard)))
         number = self._number(name)
         until = now + int(ttl * _GRAIN)
         shard[key] = until << _NAMES | number

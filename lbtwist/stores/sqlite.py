@@ -23,7 +23,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from lbtwist.errors import StartError
-from lbtwist.interfaces import IPersistenceStore
+from lbtwist.interfaces import IChangingStore, IPersistenceStore
 from lbtwist.options import Integer, Path, option
 from lbtwist.stores.memory import MemoryOptions, MemoryStore
 
@@ -68,6 +68,8 @@ class SQLiteOptions:
 class _File:
     """
     The file. Its methods may be called by any thread, by one at a time.
+
+    @ivar size: so many keys are kept in it.
     """
 
     def __init__(self, path: str, size: int) -> None:
@@ -75,7 +77,7 @@ class _File:
         @raise OSError: if there can be no such file.
         @raise sqlite3.Error: if it is none of ours, or somebody has it.
         """
-        self._size = size
+        self.size = size
         # What SQLite makes beside it gets the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._database = database = sqlite3.connect(
@@ -113,7 +115,7 @@ class _File:
         found = self._database.execute(
             "SELECT key, name, until FROM (SELECT * FROM clients WHERE until > ?"
             " ORDER BY until DESC LIMIT ?) ORDER BY until",
-            (now, self._size),
+            (now, self.size),
         )
         with closing(found):
             for key, name, until in found:
@@ -137,11 +139,11 @@ class _File:
         ask = self._database.execute
         ask("DELETE FROM clients WHERE until <= ?", (now,))
         [count] = ask("SELECT count(*) FROM clients").fetchone()
-        if count > self._size:
+        if count > self.size:
             ask(
                 "DELETE FROM clients WHERE key IN"
                 " (SELECT key FROM clients ORDER BY until LIMIT ?)",
-                (count - self._size,),
+                (count - self.size,),
             )
 
     def close(self) -> None:
@@ -154,7 +156,7 @@ def _isSound(key: Any, name: Any, left: float) -> bool:
     return sound and len(key) <= _MOST and len(name) <= _MOST
 
 
-@implementer(IPersistenceStore)
+@implementer(IPersistenceStore, IChangingStore)
 class SQLiteStore:
     """
     C{sqlite PATH}: answers from memory. A file that cannot be written to any more is told of,
@@ -187,6 +189,15 @@ class SQLiteStore:
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {self._path} {self.size} keys>"
+
+    def becomes(self, options: SQLiteOptions) -> Callable[[], None] | None:
+        return None if options.path != self._path else lambda: self._resize(options.size)
+
+    def _resize(self, size: int) -> None:
+        self._most = size
+        self._memory.resize(size)
+        if self._file is not None:
+            self._file.size = size
 
     @property
     def size(self) -> int:

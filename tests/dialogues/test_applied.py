@@ -481,6 +481,21 @@ class TestPools:
             balancer.becomes(text("a", "b", "c", pool="persist = cookie S insert, source"))
             answers(client, a)
 
+    def test_whatIsKnownOfClientsStaysInAStoreOfAnotherSize(self):
+        known = "persist = source\npersist-store = memory"
+        with begun("a", "b", "c", pool=f"{known} size=10") as balancer:
+            client, a = first(balancer)
+            store = balancer.running.pool("app").persistence.store
+            balancer.becomes(text("a", "b", "c", pool=f"{known} size=20"))
+            assert balancer.running.pool("app").persistence.store is store
+            assert store.most == 20
+            answers(client, a)
+            # One that cannot be put in place changes nothing.
+            bad = "[frontend bad]\nbind = unix:/nowhere/at/all\npool = app\n"
+            with pytest.raises(StartError):
+                balancer.becomes(text("a", "b", "c", pool=f"{known} size=30", more=bad))
+            assert store.most == 20
+
     def test_otherTimeoutsForConnectionsThatAreKept(self):
         with begun("a", pool="timeout-server = 50s") as balancer:
             client, a = first(balancer)
