@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -104,6 +104,9 @@ class Registry:
         self._parts: dict[InterfaceClass, dict[str, Any]] = {}
         for extension in extensions:
             self._parts.setdefault(extension.makes, {}).setdefault(extension.name, extension)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (one for parts in self._parts.values() for one in parts.values())
 
     def names(self, makes: InterfaceClass) -> list[str]:
         return sorted(self._parts.get(makes, ()))

@@ -424,7 +424,7 @@ class Led:
         if places:
             self.parent.send("sockets", list(places), descriptors=[self.listening.fileno()])
         said = {"app": {"a": attr.evolve(self.state, **state)}}
-        self.parent.send("configure", config, 0, 2, said, b"secret")
+        self.parent.send("configure", config, 0, 2, said, b"secret", None)
         self.reactor.turn()
         found, self.heard = [one for one in self.heard if one[0] in ("ready", "refused")], []
         return found

@@ -20,7 +20,8 @@ from lbtwist.admin.verbs import Refused
 from lbtwist.build import build
 from lbtwist.config.load import loadText
 from lbtwist.errors import StartError
-from lbtwist.registry import installed
+from lbtwist.interfaces import IBalancer
+from lbtwist.registry import Extension, installed
 from lbtwist.testing.network import Pump
 from lbtwist.workers import parent, place
 from lbtwist.workers.channel import Channel, asJSON
@@ -113,10 +114,13 @@ class Running:
     @ivar begun: how often it was said that it accepts.
     """
 
-    def __init__(self, directory, text=CONFIG):
+    def __init__(self, directory, text=CONFIG, registry=None):
         self.reactor = Group()
-        config, _ = loadText(text.format(directory=directory), installed())
-        self.balancer = build(config, reactor=self.reactor, seconds=self.reactor.seconds)
+        registry = registry or installed()
+        config, _ = loadText(text.format(directory=directory), registry)
+        self.balancer = build(
+            config, registry, reactor=self.reactor, seconds=self.reactor.seconds
+        )
         self.begun = []
         self.balancer.accepting = lambda: self.begun.append(True)
 
@@ -307,6 +311,24 @@ def test_whatCannotBeSentIsNotBegunWith(running):
     with pytest.raises(StartError, match="cannot be sent"):
         running.balancer.apply(wrong)
     assert running.balancer.config is before
+
+
+def test_partsOfAProgramAreSentToo(tmp_path):
+    mine = Extension(IBalancer, "mine", "somewhere.Mine")
+    running = Running(tmp_path, registry=installed(mine))
+    one, _ = running.start()
+    registry = one.heard[-1][-1]
+    assert registry.find(IBalancer, "mine").factory == "somewhere.Mine"
+    assert {part.name for part in registry} == {part.name for part in installed(mine)}
+    running.stop()
+
+
+def test_partsOfTheMainProgramAreNotInWorkers(tmp_path):
+    """What is called __main__ there is another program."""
+    running = Running(tmp_path, registry=installed(Extension(IBalancer, "mine", "__main__.Mine")))
+    with pytest.raises(StartError, match="'mine' is made by __main__"):
+        running.balancer.privilegedStartService()
+    running.balancer.stopService()
 
 
 def test_objectsAreNotInWorkers(tmp_path):

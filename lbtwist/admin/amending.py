@@ -103,7 +103,7 @@ async def amend(
 ) -> Amended:  # fmt: skip
     """
     Put another configuration in the place of the one that runs, made of that one; one after the
-    other. Until it is in its place it can be cancelled.
+    other, and wait until workers go by it. Until it is in its place it can be cancelled.
 
     @param make: makes it, in a thread, and raises L{ConfigError} or L{CannotAmend}.
     @param check: is called right before, with nothing in between; raises L{Refused} if it
@@ -121,7 +121,8 @@ async def amend(
             config, warnings = await _made(balancer, partial(make, before, registry), lines)
             if balancer.config is before:
                 said = [told(one, lines) for one in warnings]
-                return Amended(_applied(balancer, config, check), said)
+                found = _applied(balancer, config, check)
+                return Amended(found, [*said, *await balancer.settled()])
         raise Refused("What runs has become another configuration again and again: ask again.")
     finally:
         lock.release()

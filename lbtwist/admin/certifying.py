@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -173,15 +173,16 @@ def _transaction(asked: Asked, words: Sequence[str], verb: str) -> str:
     return certificate.path
 
 
-def _commit(asked: Asked, words: Sequence[str]) -> Answer:
+async def _commit(asked: Asked, words: Sequence[str]) -> Answer:
     """C{commit ssl cert <file> [save]}."""
     path = _transaction(asked, words, "commit")
     if list(words[1:]) not in ([], ["save"]):
         raise Refused("Only 'save' may follow.")
     names = commit(asked.balancer, path, bool(words[1:]))
     saved = "Saved.\n" if words[1:] else ""
+    behind = "".join(f"{one}\n" for one in await asked.balancer.settled())
     return Answer(
-        f"Committing {path}\n{saved}Success!\n",
+        f"Committing {path}\n{saved}{behind}Success!\n",
         {"file": path, "sections": list(names), "saved": bool(words[1:])}, Severity.INFO,
     )  # fmt: skip
 
@@ -254,8 +255,9 @@ def _seen(asked: Asked, words: Sequence[str]) -> Seen:
 
 
 def _verb(
-    usage: str, meaning: str, run: Callable[[Asked, Sequence[str]], Answer], payload: bool = False
-) -> Verb:
+    usage: str, meaning: str, run: Callable[[Asked, Sequence[str]], Answer | Awaitable[Answer]],
+    payload: bool = False,
+) -> Verb:  # fmt: skip
     return Verb(usage, meaning, Level.ADMIN, run, changes=True, look=_seen, payload=payload)
 
 

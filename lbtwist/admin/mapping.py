@@ -9,7 +9,7 @@ as it is; what it says counts again when it is another one than before and is re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -233,7 +233,7 @@ def _get(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     )
 
 
-def _set(asked: Asked, words: Sequence[str]) -> Answer:
+async def _set(asked: Asked, words: Sequence[str]) -> Answer:
     """C{set map <file> <key> <value>}."""
     usage = "'set map' expects three parameters: map identifier, key and value."
     looked = _found(asked, words, MAP, usage)
@@ -244,10 +244,10 @@ def _set(asked: Asked, words: Sequence[str]) -> Answer:
     if key not in values:
         raise Refused("entry not found.")
     change(asked.balancer, looked, [(key, " ".join(words[2:]))])
-    return DONE
+    return await _done(asked)
 
 
-def _add(what: str, asked: Asked, words: Sequence[str]) -> Answer:
+async def _add(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     """C{add map <file> <key> <value>}, or lines of them as payload; the same without values."""
     needed = "three parameters (map identifier, key and value)"
     if what == ACL:
@@ -271,23 +271,29 @@ def _add(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     if len(changes) > MOST_ADDED:
         raise Refused(f"At most {MOST_ADDED} lines can be added at once.")
     change(asked.balancer, looked, changes)
-    return DONE
+    return await _done(asked)
 
 
-def _del(what: str, asked: Asked, words: Sequence[str]) -> Answer:
+async def _del(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     """C{del map <file> <key>}."""
     usage = f"'del {what}' expects two parameters: {what} identifier and a key."
     looked = _found(asked, words, what, usage)
     if len(words) < 2:
         raise Refused(usage)
     remove(asked.balancer, looked, _key(looked.values(what == MAP), " ".join(words[1:])))
-    return DONE
+    return await _done(asked)
 
 
-def _clear(what: str, asked: Asked, words: Sequence[str]) -> Answer:
+async def _clear(what: str, asked: Asked, words: Sequence[str]) -> Answer:
     """C{clear map <file>}."""
     looked = _found(asked, words, what, f"'clear {what}' expects a {what} identifier.")
     _do(asked.balancer, looked, [(_CLEAR, "", "")])
+    return await _done(asked)
+
+
+async def _done(asked: Asked) -> Answer:
+    """@return: when workers have done it, too."""
+    await asked.balancer.settled()
     return DONE
 
 
@@ -306,7 +312,7 @@ def _verbs(what: str) -> Iterator[Verb]:
     key = line.split()[0]
 
     def changing(
-        usage: str, meaning: str, run: Callable[..., Answer], payload: bool = False
+        usage: str, meaning: str, run: Callable[..., Awaitable[Answer]], payload: bool = False
     ) -> Verb:
         look = partial(_seen, what)
         return Verb(usage, meaning, Level.ADMIN, run, changes=True, look=look, payload=payload)

@@ -289,7 +289,7 @@ class _Learned:
             self.known.extend((_UNKNOWN, -inf))
         return place
 
-    def await_(self, place: int, now: float) -> None:
+    def asked(self, place: int, now: float) -> None:
         """A server is asked: if nothing is known of it, its answer will be the first."""
         if self.known[2 * place] == _UNKNOWN:
             self.learn(place, _AWAITED, now)
@@ -342,7 +342,7 @@ class PeakEWMA(_ByLots):
         if servers is not self._servers:
             self._offered(servers, now)
         place = self._drawn(self._lots, servers, now) if len(servers) > 1 else 0
-        self._learned.await_(place, now)
+        self._learned.asked(place, now)
         return servers[place]
 
     def _offered(self, servers: Servers, now: float) -> None:
@@ -360,7 +360,7 @@ class PeakEWMA(_ByLots):
         drawn = self._drawing.draw(servers, 2, tried)
         chosen = min(drawn, key=lambda server: self._costOf(server, now), default=None)
         if chosen is not None:
-            self._learned.await_(self._learned.places[chosen], now)
+            self._learned.asked(self._learned.places[chosen], now)
         return chosen
 
     def _drawn(self, lots: Lots, servers: Servers, now: float) -> int:

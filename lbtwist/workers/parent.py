@@ -13,12 +13,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import attr
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
@@ -111,12 +110,19 @@ class Workers:
                         f"{server.where}: {pool.name}/{server.name} is an object of this"
                         " process, which workers do not have: write workers = 0"
                     )
+        for part in self._balancer.registry or ():
+            factory = getattr(part, "factory", "")
+            if factory.startswith("__main__."):
+                raise StartError(
+                    f"[global] workers: {part.name!r} is made by {factory}, and workers are"
+                    " another program: put it into a module of its own"
+                )
         try:
-            asPickle([config])
+            asPickle([config, self._balancer.registry])
         except Exception as failed:
             raise StartError(
                 f"[global] workers: the configuration cannot be sent to them: {failed}"
-                " (options of parts have to be something that pickle takes)"
+                " (parts and their options have to be something that pickle takes)"
             ) from None
 
     def start(self, begun: Callable[[], object]) -> None:
@@ -155,6 +161,7 @@ class Workers:
         """It has no process any more."""
         self._kept.gone(worker.index)
         self._tasks.gone(worker.index)
+        worker.untold = 0
         if self._board is not None:
             self._board.active[worker.index] = NOBODY
         self._gauge()
@@ -206,7 +213,7 @@ class Workers:
         worker.states = {name: self._statesOf(name) for name in balancer.pools}
         channel.send(
             "configure", self._effective(balancer.config), worker.index, self.count,
-            worker.states, balancer.secret,
+            worker.states, balancer.secret, balancer.registry,
         )  # fmt: skip
         worker.untold += 1
         if worker.fresh:
@@ -242,10 +249,9 @@ class Workers:
             if not worker.ready:
                 self._log.info("worker {index} serves", index=worker.index)
             worker.ready = True
-            worker.untold -= 1
             worker.behind = ""
             self._serves()
-            self._settle()
+            self._taken(worker)
         elif name == "ask":
             number, what, *asked = values
             self._kept.asked(worker.index, what, asked).addCallbacks(
@@ -265,7 +271,6 @@ class Workers:
             self._suspected(*values)
         elif name == "refused":
             why, ends = values
-            worker.untold -= 1
             if ends:
                 worker.refused = f"cannot go by the configuration: {why}"
                 self.refused(why)
@@ -275,7 +280,7 @@ class Workers:
                     "worker {index} goes on with the configuration it has; it cannot go by the"
                     " new one: {why}", index=worker.index, why=why,
                 )  # fmt: skip
-            self._settle()
+            self._taken(worker)
 
     def _serves(self) -> None:
         begun = self._begun
@@ -337,16 +342,17 @@ class Workers:
 
     async def settled(self) -> list[str]:
         """
-        Wait until all of them have taken what they were told last.
+        Wait until all of them have taken what they were told last. Who waits can be told to wait
+        no longer.
 
         @return: a line for each that goes on with the configuration before, or has said nothing
             for too long.
         """
         if any(map(self._isTaking, self._workers)):
-            told: Deferred[None] = Deferred()
+            # What was done was done, whoever does not want to know any more.
+            told: Deferred[None] = Deferred(lambda told: told.callback(None))
             self._settling.append(told)
-            with suppress(TimeoutError):
-                await told.addTimeout(PATIENCE, self._reactor)
+            await told.addTimeout(PATIENCE, self._reactor)
         return [
             f"worker {one.index} has not taken it within {PATIENCE:g} s"
             if self._isTaking(one)
@@ -385,13 +391,23 @@ class Workers:
         """
         for worker in self._workers:
             if worker.channel is not None and not worker.fresh:
-                self._tasks.give(worker.index, worker.channel, what, *values)
+                self._repeat(worker, worker.channel, what, *values)
                 worker.fresh = worker.stale
+
+    def _repeat(self, worker: Place, channel: Channel, what: str, *values: Any) -> None:
+        worker.untold += 1
+        self._tasks.give(worker.index, channel, what, *values).addCallback(
+            lambda _: self._taken(worker)
+        )
+
+    def _taken(self, worker: Place) -> None:
+        worker.untold -= 1
+        self._settle()
 
     def _fill(self, worker: Place, channel: Channel) -> None:
         """Tell a worker what is not as in the files that it has read."""
         worker.fresh = False
-        give = partial(self._tasks.give, worker.index, channel)
+        give = partial(self._repeat, worker, channel)
         for path, looked in lookedIn(self._balancer).items():
             for entries in looked.entries:
                 if entries.changed:

@@ -74,7 +74,7 @@ class Place:
     @ivar fresh: when it is, it has to be told what is in no file, too.
     @ivar dirty: the pools whose servers are others than it was told.
     @ivar ready: it has taken its configuration.
-    @ivar untold: configurations of which it has not said whether it can go by them.
+    @ivar untold: how much of what it was told last it has not said to have taken.
     @ivar behind: why it goes on with the configuration before; C{""} if it does not.
     @ivar heard: it has said something since it was looked at.
     @ivar missed: how often in a row it had not.
@@ -162,7 +162,6 @@ class Place:
             self._killing.cancel()
             self._killing = None
         self.ready = False
-        self.untold = 0
         self.gauges = {}
         self._group.gone(self)
         self.ended.callback(None)

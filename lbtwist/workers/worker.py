@@ -27,7 +27,7 @@ from lbtwist.config.model import Bind, Config
 from lbtwist.errors import BalancerError, StartError
 from lbtwist.net.profiles import Profile
 from lbtwist.pool import Pool
-from lbtwist.registry import installed
+from lbtwist.registry import Registry, installed
 from lbtwist.server import Server
 from lbtwist.service import LoadBalancer
 from lbtwist.workers import states, tally
@@ -102,13 +102,16 @@ class Worker:
             self._sockets[place] = socket.socket(fileno=one)
 
     def _told_configure(
-        self, config: Config, index: int, count: int, said: states.States, secret: bytes
-    ) -> None:
+        self, config: Config, index: int, count: int, said: states.States, secret: bytes,
+        registry: Registry | None,
+    ) -> None:  # fmt: skip
         """
         Go by this configuration.
 
         @param said: how servers are.
         @param secret: see L{LoadBalancer.secret}.
+        @param registry: the parts that configurations name, as long as this worker lives; L{None}:
+            all that are installed.
         """
         self._share = Share(index, count)
         self._grace = config.settings.grace_period
@@ -116,7 +119,7 @@ class Worker:
         balancer = self.balancer
         try:
             if balancer is None:
-                self._begin(own, said, secret)
+                self._begin(own, said, secret, registry or installed())
             else:
                 balancer.apply(own)
                 self._takeTurns(balancer)
@@ -145,10 +148,12 @@ class Worker:
         self._channel.send("refused", why, True)
         self._told_drain(self._grace)
 
-    def _begin(self, config: Config, said: states.States, secret: bytes) -> None:
+    def _begin(
+        self, config: Config, said: states.States, secret: bytes, registry: Registry
+    ) -> None:
         """@raise StartError: if it cannot be."""
         clocks = time.monotonic, time.time
-        building = Building(config, installed(), self._reactor, *clocks)
+        building = Building(config, registry, self._reactor, *clocks)
         building.secret = secret
         building.together = Asked(self._asking)
         building.monitor.suspected = self._suspected

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,7 +20,7 @@ from types import SimpleNamespace
 import pytest
 from authority import Authority
 from loopback import wire
-from loopback.running import Balancer, Nginx, freePorts, run, until
+from loopback.running import Balancer, Child, Nginx, environment, freePorts, run, until
 from loopback.test_wrk import wrk
 
 pytestmark = pytest.mark.needs("nginx", "wrk", "curl")
@@ -346,6 +347,54 @@ def test_certificatesWithoutFiles(tmp_path, server):
         balancer.until(lambda: balancer.served == 3)
         assert shown() == after
         assert path.read_bytes() == kept
+
+
+PROGRAM = """\
+from twisted.internet import reactor
+from lbtwist.build import build
+from lbtwist.config.load import load
+from lbtwist.interfaces import IBalancer
+from lbtwist.registry import Extension, installed
+
+registry = installed(Extension(IBalancer, "last", "mine.Last"))
+config, _ = load("lb.ini", registry)
+balancer = build(config, registry, reactor)
+balancer.startService()
+reactor.addSystemEventTrigger("before", "shutdown", balancer.stopService)
+reactor.run()
+"""
+MINE = """\
+from lbtwist.balance.scheduled import NoOptions
+
+class Last:
+    Options = NoOptions
+
+    def __init__(self, options, context):
+        pass
+
+    def choose(self, servers, exchange):
+        return servers[-1]
+"""
+
+
+def test_partsOfAProgram(tmp_path, server):
+    """Workers of a program that has parts of its own have them too."""
+    port, none = freePorts(2)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "lb.ini").write_text(
+        f"[global]\nworkers = 2\ngrace-period = 1s\n"
+        f"[frontend www]\nbind = 127.0.0.1:{port}\npool = app\n"
+        f"[pool app]\nbalance = last\nretries = 0\n"
+        f"server a = 127.0.0.1:{none}\nserver b = 127.0.0.1:{server.port}\n"
+    )
+    with Child([sys.executable, "program.py"], tmp_path, "program", env=environment()) as program:
+        url = f"http://127.0.0.1:{port}/name"
+        program.until(lambda: run("curl", "-sf", url).returncode == 0)
+        assert {run("curl", "-s", "-w", "%{http_code}", url).stdout[-3:] for _ in range(12)} == {
+            "200"
+        }
+        assert program.terminate() == 0
 
 
 def reloaded(balancer, text):
