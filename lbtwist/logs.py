@@ -8,7 +8,7 @@ see L{lbtwist.logged}.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, TypeVar
 
 from lbtwist.logwriter import CAPACITY, Gatherer, Writer
@@ -24,7 +24,7 @@ class Logs:
     The writers of a process, one for each target, however many use it.
 
     @ivar droppedBy: lines that were lost so far, by the name of the target; those of targets
-        that are gone, too.
+        that are gone, and of other processes, too.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -32,7 +32,7 @@ class Logs:
         self._reactor = reactor
         self._writers: dict[Hashable, Gatherer] = {}
         # Exchanges that began before a reload write to these; of those before them only the
-        # counts are left.
+        # counts are left, as of those of other processes.
         self._retired: deque[Gatherer] = deque()
         self._gone: dict[str, int] = {}
         self._events: Any = None
@@ -92,6 +92,11 @@ class Logs:
             found[writer.name] = found.get(writer.name, 0) + writer.dropped
         return found
 
+    def lost(self, lines: Mapping[str, int]) -> None:
+        """@param lines: so many were lost in another process, by the names of the targets."""
+        for name, count in lines.items():
+            self._gone[name] = self._gone.get(name, 0) + count
+
     def open(self) -> None:
         """
         Open every target that is not open.
@@ -129,7 +134,7 @@ class Logs:
         while len(self._retired) > MOST_RETIRED:
             gone = self._retired.popleft()
             gone.close()
-            self._gone[gone.name] = self._gone.get(gone.name, 0) + gone.dropped
+            self.lost({gone.name: gone.dropped})
 
     def close(self) -> None:
         """Write what is there and close every target."""

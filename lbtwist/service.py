@@ -219,10 +219,23 @@ class LoadBalancer(Service):
     @property
     def droppedSpans(self) -> int | None:
         """Exchanges that the collector of traces was not told of; L{None} where there is none."""
-        for one in self._stores:
-            if isinstance(one, Spans) and self.workers is None:
-                return one.dropped
-        return None
+        spans = self._spans
+        return None if spans is None else spans.dropped
+
+    @property
+    def _spans(self) -> Spans | None:
+        return next((one for one in self._stores if isinstance(one, Spans)), None)
+
+    def lost(self, lines: Mapping[str, int], spans: int) -> None:
+        """
+        One of the workers has lost something since it said so last.
+
+        @param lines: of logs, by the names of the targets.
+        @param spans: exchanges that the collector of traces was not told of.
+        """
+        self._logs.lost(lines)
+        if self._spans is not None:
+            self._spans.lost(spans)
 
     @property
     def droppedLinesBy(self) -> dict[str, int]:

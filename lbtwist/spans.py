@@ -83,6 +83,10 @@ class Spans:
     def __repr__(self) -> str:
         return f"<Spans {self._outbox!r}>"
 
+    def lost(self, count: int) -> None:
+        """So many were not told of in another process."""
+        self._dropped += count
+
     @property
     def dropped(self) -> int:
         return self._dropped + self._outbox.lost

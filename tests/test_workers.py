@@ -34,7 +34,7 @@ from lbtwist.workers.channel import Channel, asJSON, asPickle
 from lbtwist.workers.doing import Doing
 from lbtwist.workers.kept import Kept
 from lbtwist.workers.shares import Share
-from lbtwist.workers.worker import Worker
+from lbtwist.workers.worker import PERIOD, Worker
 
 
 class Ends:
@@ -487,6 +487,20 @@ def test_aWorkerThatCannotReadItsParentEnds(led):
     [why, ends] = next(values for name, values in led.heard if name == "refused")
     assert "No module named 'broken'" in why
     assert ends
+
+
+def test_whatIsLostIsSaidOnce(led):
+    led.configure(led.text + "[global]\notlp = http://127.0.0.1:9/v1/traces\n")
+    led.worker.balancer.lost({"file:a": 3, "file:b": 0}, 2)
+    led.reactor.advance(PERIOD)
+    led.reactor.turn()
+    led.worker.balancer.lost({"file:a": 1}, 0)
+    led.reactor.advance(PERIOD)
+    led.reactor.turn()
+    reports = [values[0] for name, values in led.heard if name == "report"]
+    assert [one["l"] for one in reports if "l" in one] == [
+        [{"file:a": 3}, 2], [{"file:a": 1}, 0],
+    ]  # fmt: skip
 
 
 # what one does because the parent asks for it

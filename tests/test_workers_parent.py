@@ -273,6 +273,19 @@ def test_whoHangsAtTheEndIsKilled(running):
     assert one.ended
 
 
+def test_whatTheyHaveLostIsKnown(tmp_path):
+    collector = CONFIG.replace("workers = 2", "workers = 2\notlp = http://127.0.0.1:9/v1/traces")
+    running = Running(tmp_path, collector)
+    one, two = running.start()
+    assert (running.balancer.droppedLines, running.balancer.droppedSpans) == (0, 0)
+    one.channel.send("report", {"l": [{"file:a": 3, "file:b": 1}, 2]}, {"p": [0, 0]})
+    two.channel.send("report", {"l": [{"file:a": 4}, 0]}, {"p": [0, 0]})
+    running.reactor.turn()
+    assert running.balancer.droppedLinesBy == {"file:a": 7, "file:b": 1}
+    assert (running.balancer.droppedLines, running.balancer.droppedSpans) == (8, 2)
+    running.stop()
+
+
 def test_whoIsAboutToEndIsToldNothingNew(running):
     one, _ = running.start()
     running.balancer.workers.stop(None)

@@ -26,8 +26,15 @@ class Sums:
         self._balancer = balancer
 
     def count(self, counted: Mapping[str, tally.Plain]) -> None:
-        """@param counted: what a worker has counted, by the keys of L{Gauges}."""
+        """
+        @param counted: what a worker has counted, by the keys of L{Gauges}; C{l} is what it has
+            lost, see L{LoadBalancer.lost}.
+        """
         for key, said in counted.items():
+            if key == "l":
+                lost: Any = said
+                self._balancer.lost(*lost)
+                continue
             for traffic in self._trafficOf(key[0], key[1:]):
                 tally.add(traffic, said)
 

@@ -73,6 +73,8 @@ class Worker:
         self._sockets: dict[tuple[str, int], socket.socket] = {}
         self._timer: Any = None
         self._gauges: dict[str, Any] = {}
+        self._lines: dict[str, int] = {}
+        self._spans = 0
         self._quiet = 0
         self._grace = 0.0
         self._ended = False
@@ -297,11 +299,22 @@ class Worker:
                 gauges[f"f{frontend.name}"] = frontend.inbound.active
         for pool in balancer.allPools:
             self._sayPool(pool, counted, gauges)
+        lost = self._lost(balancer)
+        if lost != ({}, 0):
+            counted["l"] = lost
         self._quiet += 1
         if counted or gauges != self._gauges or self._quiet > QUIET:
             self._gauges = gauges
             self._quiet = 0
             self._channel.send("report", counted, gauges)
+
+    def _lost(self, balancer: LoadBalancer) -> tuple[dict[str, int], int]:
+        """@return: what was lost since this was asked last, see L{LoadBalancer.lost}."""
+        before, self._lines = self._lines, balancer.droppedLinesBy
+        had, self._spans = self._spans, balancer.droppedSpans or 0
+        more = {name: count - before.get(name, 0) for name, count in self._lines.items()}
+        # Another collector counts anew.
+        return {name: count for name, count in more.items() if count}, max(self._spans - had, 0)
 
     def _sayPool(self, pool: Pool, counted: dict[str, Any], gauges: dict[str, Any]) -> None:
         said = tally.taken(pool.traffic)
