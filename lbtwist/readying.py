@@ -184,7 +184,7 @@ class Readying:
         )
 
     def _storeOf(self, before: PoolConfig, after: PoolConfig, chain: Chain) -> Any:
-        """@return: the store of a chain, if it stays."""
+        """@return: the store of a chain, if it stays; that it becomes another is noted."""
         had, wanted = before.persist_store, after.persist_store
         name = had.name
         if wanted.name != name or self._before.stores.get(name) != self._config.stores.get(name):

@@ -535,6 +535,16 @@ def test_allOfThemAreWaitedFor(running):
     assert settled(running) == [[]]
 
 
+def test_whoCannotBeginIsNamed(running):
+    one, _ = running.start()
+    one.channel.send("refused", "no key", True)
+    running.reactor.turn()
+    one.end()
+    assert settled(running) == [["worker 0 cannot go by the configuration: no key"]]
+    running.advance(place.AT_ONCE)
+    assert settled(running) == [[]]
+
+
 def test_nobodyIsWaitedForForEver(running):
     one, two = running.start()
     two.silent = True

@@ -345,21 +345,24 @@ class Workers:
         Wait until all of them have taken what they were told last. Who waits can be told to wait
         no longer.
 
-        @return: a line for each that goes on with the configuration before, or has said nothing
-            for too long.
+        @return: a line for each that cannot go by the configuration, or has said nothing for too
+            long.
         """
         if any(map(self._isTaking, self._workers)):
             # What was done was done, whoever does not want to know any more.
             told: Deferred[None] = Deferred(lambda told: told.callback(None))
             self._settling.append(told)
             await told.addTimeout(PATIENCE, self._reactor)
-        return [
-            f"worker {one.index} has not taken it within {PATIENCE:g} s"
-            if self._isTaking(one)
-            else f"worker {one.index} goes on with what it had: {one.behind}"
-            for one in self._workers
-            if one.behind or self._isTaking(one)
-        ]
+        found = [(one.index, self._lacks(one)) for one in self._workers]
+        return [f"worker {index} {lacks}" for index, lacks in found if lacks]
+
+    def _lacks(self, worker: Place) -> str:
+        """@return: why it does not go by the configuration; C{""} if it does."""
+        if self._isTaking(worker):
+            return f"has not taken it within {PATIENCE:g} s"
+        if worker.behind:
+            return f"goes on with what it had: {worker.behind}"
+        return worker.refused
 
     @staticmethod
     def _isTaking(worker: Place) -> bool:
