@@ -201,16 +201,21 @@ class _Change:
         known = dict(zip(self._before.settings.admin, doors, strict=True))
         self._doorsTo: list[Any] = []
         self._newDoors: list[Any] = []
-        self._closedDoors: list[Any] = []
-        # One that is to be another at the same address is closed before it is opened again.
-        closing = {str(one) for one in known if one not in self._config.settings.admin}
+        # One that is to be another at the same address, and that which is closed before.
+        self._again: list[tuple[Any, Any]] = []
+        closing = {
+            str(one): door
+            for one, door in known.items()
+            if one not in self._config.settings.admin
+        }
         for one in self._config.settings.admin:
             door = known.get(one)
             if door is None:
                 door = building.door(one)
                 self._newDoors.append(door)
                 if str(one) in closing:
-                    self._closedDoors.append(door)
+                    door.verify()
+                    self._again.append((door, closing[str(one)]))
                 else:
                     self._steps.append(door.close)
                     door.open()
@@ -416,15 +421,25 @@ class _Change:
         for door in balancer.doors:
             if door not in self._doorsTo:
                 door.close()
-        for door in self._closedDoors:
+        stay = {}
+        for door, before in self._again:
             try:
                 door.open()
             except StartError as failed:
-                self._log.error("administrators cannot come in: {failed}", failed=failed)
+                self._log.error("administrators come in as before: {failed}", failed=failed)
+                stay[door] = self._reopened(before)
         for door in self._newDoors:
-            door.start()
-        balancer.doors = tuple(self._doorsTo)
+            stay.get(door, door).start()
+        balancer.doors = tuple(stay.get(door, door) for door in self._doorsTo)
         balancer.look()
+
+    def _reopened(self, door: Any) -> Any:
+        """@return: one that has been closed, and is open again if that can be."""
+        try:
+            door.open()
+        except StartError as failed:
+            self._log.error("administrators cannot come in: {failed}", failed=failed)
+        return door
 
     def _storesOf(self, pool: Pool) -> list[Any]:
         chain = pool.persistence

@@ -64,6 +64,9 @@ class Export(Protocol):
 class Door(Protocol):
     """Where administrators come in."""
 
+    def verify(self) -> None:
+        """@raise StartError: if something that it needs besides its sockets is not there."""
+
     def open(self) -> None:
         """
         Open its sockets.

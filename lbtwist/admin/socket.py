@@ -349,6 +349,9 @@ class AdminSocket:
     def __repr__(self) -> str:
         return f"<AdminSocket {self._bind} {self._bind.level}>"
 
+    def verify(self) -> None:
+        """It needs nothing but its socket."""
+
     def open(self) -> None:
         """@raise StartError: if somebody else listens there, or it cannot be."""
         bind = self._bind

@@ -791,6 +791,21 @@ class TestSockets:
             balancer.becomes(text("a"))
             assert balancer.running.doors == ()
 
+    def test_administratorsAreNotLockedOut(self):
+        """What can be known is asked before; whatever else fails, they come in as before."""
+        port = free()
+        web = f"admin = ${{admin}}, web:127.0.0.1:{port}"
+        with begun("a", settings=web) as balancer:
+            with pytest.raises(StartError, match="/nowhere cannot be read"):
+                balancer.becomes(text("a", settings=f"{web} tokens=/nowhere"))
+            assert balancer.asks("show version")
+            socket.create_connection(("127.0.0.1", port)).close()
+            other = web.replace("{admin}", "{admin} group=no-such-group")
+            balancer.becomes(text("a", settings=other))
+            assert balancer.asks("show version")
+            balancer.becomes(text("a"))
+            assert balancer.running.doors == ()
+
 
 def free():
     with socket.socket() as skt:

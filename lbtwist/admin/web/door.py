@@ -202,14 +202,17 @@ class WebDoor:
     def __repr__(self) -> str:
         return f"<WebDoor {self._bind} {len(self._connections)} connections>"
 
-    def open(self) -> None:
-        """@raise StartError: if somebody else listens there, or its tokens cannot be read."""
-        bind = self._bind
+    def verify(self) -> None:
+        """@raise StartError: if its tokens cannot be read."""
         if self._tokens is not None:
             try:
                 self._tokens.open()
             except StartError as failed:
-                raise StartError(f"{bind.where}: {bind}: {failed}") from None
+                raise StartError(f"{self._bind.where}: {self._bind}: {failed}") from None
+
+    def open(self) -> None:
+        """@raise StartError: if somebody else listens there, or as L{verify}."""
+        self.verify()
         skt = listen(self._place)
         self._listener = Listener(skt, self._accepted, self.reactor)
 
