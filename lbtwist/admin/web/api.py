@@ -92,7 +92,7 @@ C{{"status", "detail", "health", "rise", "fall", "failures"}}; CHECK C{{"at", "p
 "text"}}; FAILURE C{{"at", "number", "frontend", "client": [host, port], "pool", "server",
 "cause", "stage", "status", "request", "rule", "where", "reason", "bytesIn", "bytesOut", "kind",
 "text", "advice"}}, of which the last three say why and what to do about it; SESSION
-C{{"id", "frontend", "client", "local", "age", "pool", "server", "stage", "request",
+C{{"id", "frontend", "client", "local", "age", "pool", "server", "waitsFor", "stage", "request",
 "requestId", "retries", "tls"}}. SERIES has arrays as long as C{at}: C{rate} (exchanges per
 second), C{failed} and C{errors} (failed ones, 5xx, per second), C{active}, C{queued}, C{in} and
 C{out} (bytes per second), C{p50}, C{p95}, C{p99} (seconds). Times are seconds; moments are
