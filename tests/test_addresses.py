@@ -10,6 +10,7 @@ import stat
 
 import pytest
 
+from bench.system import freePorts
 from lbtwist.config.model import Bind
 from lbtwist.errors import Position, StartError
 from lbtwist.net import addresses
@@ -91,8 +92,10 @@ def test_oneIPv6Address(withoutIPv6):
     with listen(bind(host="::1")) as skt:
         assert skt.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
         assert answers(skt)
-    with listen(bind(host="::")) as skt:
-        listen(bind(host="0.0.0.0", port=skt.getsockname()[1])).close()
+    # One that the kernel does not give to anybody by itself.
+    [port] = freePorts(1)
+    with listen(bind(host="::", port=port)):
+        listen(bind(host="0.0.0.0", port=port)).close()
 
 
 def test_anAddressInUse():
