@@ -34,7 +34,7 @@ from zope.interface import implementer
 
 from lbtwist.discovery import Looks
 from lbtwist.errors import BalancerError
-from lbtwist.net.ocsp import isHTTP
+from lbtwist.options import isHTTP
 
 MOST = 64 * 1024
 """Bytes of a response by OCSP, the head of HTTP among them; it has some 500."""

@@ -294,6 +294,15 @@ class HostName(Kind[str]):
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+def isHTTP(url: str) -> bool:
+    """@return: whether it is a whole URL of HTTP or HTTPS."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 class URL(Kind[str]):
     """
     A whole URL of HTTP or HTTPS.
@@ -305,14 +314,9 @@ class URL(Kind[str]):
     example = "https://HOST/PATH"
 
     def parse(self, text: str) -> str:
-        try:
-            parts = urlsplit(text)
-            good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:
-            good = False
-        if not good or not text.isascii() or not text.isprintable() or " " in text:
+        if not isHTTP(text) or not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError(f"{text[:80]!r} is not a URL: write {self.example}")
-        if "@" in parts.netloc:
+        if "@" in urlsplit(text).netloc:
             raise ValueError("a name and a password have no place in a URL: they would not be sent")
         if "#" in text:
             raise ValueError("what follows # in a URL is never sent; remove it")

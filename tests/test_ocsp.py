@@ -25,7 +25,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbtwist.net.ocsp import SKEW, BadAnswer, answerOf, isHTTP, requestFor, respondersOf
+from lbtwist.net.ocsp import SKEW, BadAnswer, answerOf, requestFor, respondersOf
+from lbtwist.options import isHTTP
 
 NOW_IS = NOW.timestamp()
 CA = Authority()

@@ -9,7 +9,7 @@ as it is; what it says counts again when it is another one than before and is re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -108,7 +108,7 @@ def remove(balancer: LoadBalancer, looked: Looked, key: str) -> None:
 
 
 def _do(balancer: LoadBalancer, looked: Looked, steps: Sequence[Step]) -> None:
-    follow(balancer, looked.path, steps)
+    _take(looked.entries, steps)
     if balancer.workers is not None:
         balancer.workers.repeat("change", looked.path, steps)
 
@@ -118,7 +118,11 @@ def _do(balancer: LoadBalancer, looked: Looked, steps: Sequence[Step]) -> None:
 
 def follow(balancer: LoadBalancer, path: str, steps: Sequence[Step]) -> None:
     """Change what is looked up in a file, if anything is, step by step."""
-    for entries in _entries(balancer, path):
+    _take(_entries(balancer, path), steps)
+
+
+def _take(changed: Iterable[Entries], steps: Sequence[Step]) -> None:
+    for entries in changed:
         for what, key, value in steps:
             if what == _PUT:
                 entries.put(key, value if entries.isMap else "")

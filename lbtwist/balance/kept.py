@@ -138,10 +138,11 @@ class Lots:
     __slots__ = ("_ends", "_even", "_random")
 
     def __init__(self, servers: Servers, random: Callable[[], float]) -> None:
-        self._ends = list(accumulate(map(hundredths, servers)))
+        weights = list(map(hundredths, servers))
+        self._ends = list(accumulate(weights))
         # How many there are, if all have the same weight: then nothing has to be looked for,
         # in memory that is cold. Else 0.
-        self._even = len(servers) if len(set(map(hundredths, servers))) == 1 else 0
+        self._even = len(weights) if len(set(weights)) == 1 else 0
         self._random = random
 
     def draw(self) -> int:

@@ -8,7 +8,6 @@ Bytes and certificates in, values out. Not here: how the answer is fetched, and 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import attr
 from cryptography import x509
@@ -19,6 +18,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from lbtwist.errors import BalancerError
+from lbtwist.options import isHTTP
 
 SKEW = 300.0
 """Seconds that a responder's clock may be ahead of ours."""
@@ -61,15 +61,6 @@ def respondersOf(certificate: x509.Certificate) -> tuple[str, ...]:
         )
     except (x509.ExtensionNotFound, ValueError):
         return ()
-
-
-def isHTTP(url: str) -> bool:
-    """@return: whether it is a whole URL of HTTP or HTTPS."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def requestFor(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:

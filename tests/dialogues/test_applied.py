@@ -553,26 +553,15 @@ class TestFrontends:
             client.sends(GET)
             client.receives(rb"HTTP/1.1 403 .*")
 
-    def test_whatIsUnderWayEndsAsItHasBegun(self):
+    @pytest.mark.parametrize("owner", ["frontend", "pool"])
+    def test_whatIsUnderWayEndsAsItHasBegun(self, owner):
         rule = "response =\n    set-header X-Was {path}\n"
-        with begun("a", frontend=rule) as balancer:
+        with begun("a", **{owner: rule}) as balancer:
             client = balancer.client()
             client.sends(GET)
             a = balancer.server("a").accepts()
             a.receives(HEAD)
-            balancer.becomes(text("a", frontend=rule.replace("Was", "Is")))
-            a.sends(OK)
-            assert b"X-Was: /" in client.receives(rb"HTTP/1.1 .*hi")[0]
-            assert b"X-Is: /" in answers(client, a)
-
-    def test_whatIsUnderWayEndsAsItHasBegunInAPool(self):
-        rule = "response =\n    set-header X-Was {path}\n"
-        with begun("a", pool=rule) as balancer:
-            client = balancer.client()
-            client.sends(GET)
-            a = balancer.server("a").accepts()
-            a.receives(HEAD)
-            balancer.becomes(text("a", pool=rule.replace("Was", "Is")))
+            balancer.becomes(text("a", **{owner: rule.replace("Was", "Is")}))
             a.sends(OK)
             assert b"X-Was: /" in client.receives(rb"HTTP/1.1 .*hi")[0]
             assert b"X-Is: /" in answers(client, a)
