@@ -307,16 +307,23 @@ class URL(Kind[str]):
     """
     A whole URL of HTTP or HTTPS.
 
+    @ivar what: what it is called.
     @ivar example: how one is written.
     """
 
     form = "URL"
+    what = "a URL"
     example = "https://HOST/PATH"
 
+    def whole(self, text: str) -> str:
+        """@return: the URL that is meant by what is written."""
+        return text
+
     def parse(self, text: str) -> str:
-        if not isHTTP(text) or not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError(f"{text[:80]!r} is not a URL: write {self.example}")
-        if "@" in urlsplit(text).netloc:
+        url = self.whole(text)
+        if not isHTTP(url) or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError(f"{text[:80]!r} is not {self.what}: write {self.example}")
+        if "@" in urlsplit(url).netloc:
             raise ValueError("a name and a password have no place in a URL: they would not be sent")
         if "#" in text:
             raise ValueError("what follows # in a URL is never sent; remove it")

@@ -27,11 +27,11 @@ class Location(URL):
     """One without its scheme: C{//HOST:PORT/PATH?QUERY}."""
 
     form = "//HOST/PATH"
+    what = "the rest of a URL"
     example = "http://HOST/PATH"
 
-    def parse(self, text: str) -> str:
-        super().parse(f"http:{text}")
-        return text
+    def whole(self, text: str) -> str:
+        return f"http:{text}"
 
 
 @implementer(IServerSource)
